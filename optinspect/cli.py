@@ -1,0 +1,218 @@
+"""The command line: one function a command, and `main`, where every error becomes a line, a hint and an exit status.
+
+A command's function only says what is to be done (a Task). The work runs outside of Typer, so that its exceptions,
+Ctrl-C and exit codes are ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol, runtime_checkable
+
+import typer
+
+from optinspect.commands import options as opt
+from optinspect.commands.emit import Output, emit, write_out
+from optinspect.commands.selection import Selection
+from optinspect.errors import MAX_MESSAGE, OptinspectError, UsageError
+from optinspect.render.escape import one_line
+from optinspect.render.json import error as json_error
+from optinspect.report import Report
+from optinspect.version import __version__
+
+INTERRUPTED = 130
+BUG = 3
+MAX_HINT = 600
+"""A hint may list every column there is; it is ours, not the file's."""
+TRACEBACK = "OPTINSPECT_TRACEBACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A command line that was understood."""
+
+    command: str
+    subject: str
+    """What an error is about when it is not one of ours: the path."""
+    output: Output
+    build: Callable[[], Report]
+
+
+app = typer.Typer(
+    rich_markup_mode=None,  # plain help starts in half the time, and is the same on every terminal
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        write_out(f"optinspect {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def optinspect(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Look into the optimizer state of PyTorch checkpoints, without executing anything that is in them.
+
+    Exit status: 0 fine, 1 findings (a damaged file, of which the whole parts are shown), 2 could not answer,
+    3 a bug in optinspect.
+    """
+
+
+@app.command(short_help="What a checkpoint holds, measured.")
+def show(  # noqa: PLR0913, PLR0917  one argument an option
+    path: opt.Path,
+    no_stats: opt.NoStats = False,
+    weights: opt.Weights = False,
+    group: opt.Group = None,
+    filters: opt.Filter = [],  # noqa: B006  Typer copies it
+    sort: opt.Sort = None,
+    limit: opt.Limit = None,
+    model_state: opt.ModelState = None,
+    model_key: opt.ModelKey = None,
+    optimizer_key: opt.OptimizerKey = None,
+    max_memory: opt.MaxMemory = None,
+    table: opt.OneTable = None,
+    form: opt.Format = "table",
+    json: opt.Json = False,
+    file: opt.File = None,
+    force: opt.Force = False,
+    width: opt.Width = None,
+    quiet: opt.Quiet = False,
+) -> Task:
+    """What a checkpoint holds: groups, parameters by name, the state of each, and its statistics."""
+
+    selection = Selection(opt.parse_count("--group", group), tuple(filters), sort, opt.parse_count("--limit", limit))
+    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
+
+    def build() -> Report:
+        from optinspect.commands.show import Options, build  # noqa: PLC0415  reads nothing before it is needed
+
+        return build(
+            path,
+            Options(
+                statistics=not no_stats,
+                weights=weights,
+                selection=selection,
+                model_state=model_state,
+                model_key=model_key,
+                optimizer_key=optimizer_key,
+                max_memory=opt.parse_size(max_memory),
+                progress=not quiet,
+            ),
+        )
+
+    return Task("show", path, output, build)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status. Nothing but SystemExit leaves this function."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    task: Task | int | None = None
+    try:
+        task = parse(words)
+        return task if isinstance(task, int) else _run(task)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as problem:
+        return _refuse(problem, task if isinstance(task, Task) else None, words)
+
+
+def parse(words: Sequence[str]) -> Task | int:
+    """What the words ask for; an exit status where Typer has answered itself (help, version, completion)."""
+    try:
+        command = opt.without_pydantic(typer.main.get_command(app))
+        result: Task | int | None = command.main(args=list(words), prog_name="optinspect", standalone_mode=False)
+    except Exception as problem:
+        if not isinstance(problem, _Refusal):
+            raise
+        told = " ".join(problem.format_message().split())
+        raise UsageError(told, hint=f"optinspect {_command(words)} --help".replace("  ", " ")) from problem
+    return result if result is not None else 0
+
+
+def _run(task: Task) -> int:
+    task.output.check()
+    report = task.build()
+    emit(report, task.output)
+    return report.status
+
+
+@runtime_checkable
+class _Refusal(Protocol):
+    """What Typer raises on a bad command line, under a class that moves between its versions."""
+
+    exit_code: int
+
+    def format_message(self) -> str: ...
+
+
+def _refuse(problem: Exception, task: Task | None, words: Sequence[str]) -> int:
+    told = _as_error(problem, task)
+    if told is None:
+        return _confess(problem)
+    if os.environ.get(TRACEBACK):
+        _print_traceback(problem)
+    _say(told.message)
+    if told.hint:
+        _say(f"hint: {told.hint}", MAX_HINT)
+    if task.output.format == "json" if task else _asks_for_json(words):
+        write_out(json_error(task.command if task else _command(words) or None, told))
+    return told.status
+
+
+def _as_error(problem: Exception, task: Task | None) -> OptinspectError | None:
+    """The error that a user is told about; None when it is our bug."""
+    subject = task.subject if task else "optinspect"
+    if isinstance(problem, OptinspectError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return OptinspectError(f"{subject}: not enough memory", hint="try --no-stats, or a machine with more memory")
+    if isinstance(problem, RecursionError):
+        return OptinspectError(f"{subject}: nested too deeply to be read")
+    return None
+
+
+def _confess(problem: Exception) -> int:
+    if os.environ.get(TRACEBACK):
+        _print_traceback(problem)
+    _say(f"bug in optinspect {__version__}: {type(problem).__name__}: {problem}; please report it")
+    _say(f"hint: run again with {TRACEBACK}=1 for the traceback to report")
+    return BUG
+
+
+def _print_traceback(problem: Exception) -> None:
+    import traceback  # noqa: PLC0415
+
+    traceback.print_exception(problem)
+
+
+def _say(message: str, limit: int = MAX_MESSAGE) -> None:
+    """One line to stderr. What it quotes may come from a file."""
+    sys.stderr.write(one_line(message, limit) + "\n")
+
+
+def _command(words: Sequence[str]) -> str:
+    names = [each.name or (each.callback.__name__ if each.callback else "") for each in app.registered_commands]
+    return next((word for word in words if word in names), "")
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    pairs = list(zip(words, [*words[1:], ""], strict=True))
+    return any(
+        word in ("--json", "--format=json", "-fjson") or pair in _JSON for word, pair in zip(words, pairs, strict=True)
+    )
+
+
+_JSON = (("-f", "json"), ("--format", "json"))

@@ -1,0 +1,189 @@
+"""What `show` knows before it says anything: the checkpoint, its names, and what was measured of the chosen parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from optinspect.checkpoint import Checkpoint, ModelEntry, ParameterState, ParamGroup
+from optinspect.commands.progress import Progress
+from optinspect.commands.selection import Selection
+from optinspect.errors import UsageError
+from optinspect.naming import name_parameters, unoptimized
+from optinspect.naming.base import NamedParameter, Naming
+from optinspect.optimizers import adam_terms
+from optinspect.tensors import CompositeRef, TensorRef
+
+if TYPE_CHECKING:  # numpy is not loaded where nothing is measured
+    from optinspect.measurement import Bundle, Measured
+
+Key = tuple[int | None, int]
+"""(optimizer, index) of a parameter; (None, position in `loose`) of a tensor that is no parameter's weight."""
+
+Spare = tuple[int, ModelEntry, str]
+"""A model's tensor that is in no group: number of the model, the tensor, what it seems to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One parameter of one optimizer with its name."""
+
+    optimizer: int
+    group: ParamGroup
+    state: ParameterState
+    named: NamedParameter
+
+    @property
+    def key(self) -> Key:
+        return self.optimizer, self.state.index
+
+    @property
+    def label(self) -> str:
+        """The name, or what stands in for it."""
+        return self.named.name or f"index {self.state.index}"
+
+    @property
+    def weight(self) -> TensorRef | None:
+        tensor = self.named.entry.tensor if self.named.entry else None
+        return tensor if isinstance(tensor, TensorRef) else None
+
+    @property
+    def tensors(self) -> dict[str, TensorRef]:
+        """State tensors by slot; those made of several come as "slot.part"."""
+        found: dict[str, TensorRef] = {}
+        for slot, tensor in self.state.tensors:
+            if isinstance(tensor, CompositeRef):
+                found.update((f"{slot}.{part}", ref) for part, ref in tensor.parts.items())
+            else:
+                found[slot] = tensor
+        return found
+
+    @property
+    def elements(self) -> int | None:
+        """Of the weight; as the state shows it where the weight is not known."""
+        shape = self.named.entry.shape if self.named.entry else self.state.shape
+        return None if shape is None else prod(shape)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything and, of it, what was selected.
+
+    subjects  parameters of the optimizers
+    spare     the model's tensors that are in no group
+    loose     tensors of the models that are no subject's weight, for --weights
+    measured  None without statistics
+    """
+
+    checkpoint: Checkpoint
+    namings: tuple[Naming, ...]
+    everything: tuple[Subject, ...]
+    subjects: tuple[Subject, ...]
+    spare: tuple[Spare, ...]
+    spare_total: int
+    loose: tuple[ModelEntry, ...]
+    measured: Mapping[Key, Measured] | None = None
+    weights: bool = False
+
+    @cached_property
+    def by_group(self) -> Mapping[tuple[int, int], Sequence[Subject]]:
+        """All subjects of a group, whatever was selected."""
+        found: dict[tuple[int, int], list[Subject]] = {}
+        for subject in self.everything:
+            found.setdefault((subject.optimizer, subject.group.number), []).append(subject)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be gathered."""
+
+    selection: Selection = field(default_factory=Selection)
+    statistics: bool = True
+    weights: bool = False
+    progress: bool = False
+
+
+def gather(checkpoint: Checkpoint, wanted: Wanted) -> Facts:
+    """Name everything, choose, and measure what was chosen. Raises UsageError for a group that does not exist."""
+    namings = name_parameters(checkpoint)
+    everything = tuple(_subjects(checkpoint, namings))
+    selection = wanted.selection
+    groups = {subject.group.number for subject in everything}
+    groups |= {group.number for optimizer in checkpoint.optimizers for group in optimizer.groups}
+    if selection.group is not None and selection.group not in groups:
+        raise UsageError(f"--group {selection.group}: no such group (expected one of {_some(sorted(groups))})")
+    subjects = tuple(subject for subject in everything if _selected(subject, selection))
+    spare = unoptimized(checkpoint, namings)
+    chosen = tuple(each for each in spare if _chosen(each[1], selection))
+    facts = Facts(
+        checkpoint,
+        namings,
+        everything,
+        subjects,
+        chosen,
+        len(spare),
+        tuple(_loose(checkpoint, everything, selection)) if wanted.weights else (),
+        weights=wanted.weights,
+    )
+    return replace(facts, measured=_measured(facts, wanted.progress)) if wanted.statistics else facts
+
+
+def _subjects(checkpoint: Checkpoint, namings: Sequence[Naming]) -> Iterator[Subject]:
+    for number, (optimizer, naming) in enumerate(zip(checkpoint.optimizers, namings, strict=True)):
+        groups = {group.number: group for group in optimizer.groups}
+        for state, named in zip(optimizer.parameters, naming.parameters, strict=True):
+            yield Subject(number, groups[state.group], state, named)
+
+
+def _selected(subject: Subject, selection: Selection) -> bool:
+    names = (subject.named.name, *subject.named.aliases)
+    return selection.takes_group(subject.group.number) and selection.takes_name(names)
+
+
+def _chosen(entry: ModelEntry, selection: Selection) -> bool:
+    return selection.group is None and selection.takes_name((entry.name, *entry.aliases))
+
+
+def _loose(checkpoint: Checkpoint, subjects: Sequence[Subject], selection: Selection) -> Iterator[ModelEntry]:
+    """Tensors of the models, averaged copies left out, that are not the weight of a subject."""
+    stepped = {id(subject.named.entry.tensor) for subject in subjects if subject.named.entry}
+    for model in checkpoint.models:
+        if model.role == "model":
+            yield from (
+                entry for entry in model.entries if id(entry.tensor) not in stepped and _chosen(entry, selection)
+            )
+
+
+def _measured(facts: Facts, shown: bool) -> Mapping[Key, Measured]:
+    from optinspect.measurement import measure  # noqa: PLC0415  numpy takes a tenth of a second to start
+
+    bundles = [*(_bundle(facts.checkpoint, subject) for subject in facts.subjects), *_weight_bundles(facts.loose)]
+    size = sum(tensor.nbytes for bundle in bundles for tensor in bundle.slots.values())
+    with Progress("measuring", size, shown=shown) as progress:
+        return {each.key: each for each in measure(bundles, weights=facts.weights, progress=progress.add)}
+
+
+def _bundle(checkpoint: Checkpoint, subject: Subject) -> Bundle:
+    from optinspect.measurement import AdamTerms, Bundle  # noqa: PLC0415
+
+    families = checkpoint.optimizers[subject.optimizer].families
+    tensors = subject.tensors
+    terms = adam_terms(families, tensors, subject.group.hyperparameters, subject.state.step)
+    return Bundle(subject.key, subject.weight, tensors, AdamTerms(**asdict(terms)) if terms else None)
+
+
+def _weight_bundles(loose: Sequence[ModelEntry]) -> Iterator[Bundle]:
+    from optinspect.measurement import Bundle  # noqa: PLC0415
+
+    for position, entry in enumerate(loose):
+        if isinstance(entry.tensor, TensorRef):
+            yield Bundle((None, position), entry.tensor, {})
+
+
+def _some(values: Sequence[Any], most: int = 8) -> str:
+    shown = ", ".join(map(str, values[:most]))
+    return shown + (f", … {values[-1]}" if len(values) > most else "") if values else "none"

@@ -1,0 +1,107 @@
+"""The options of the command line, each declared once; `cli.py` puts them together into commands."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from optinspect.errors import UsageError
+from optinspect.render import RENDERERS
+
+FORMATS = ", ".join(each.name for each in RENDERERS)
+
+Path = Annotated[str, typer.Argument(metavar="PATH", help="A checkpoint file.")]
+
+NoStats = Annotated[bool, typer.Option("--no-stats", help="Structure only: read no tensor's values.")]
+Weights = Annotated[bool, typer.Option("--weights", help="Statistics of the model's weights too.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="N", help="Only this parameter group.")]
+Filter = Annotated[
+    list[str],
+    typer.Option("--filter", metavar="GLOB", help="Only names like this; !GLOB leaves them out. Repeatable."),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option("--sort", metavar="COLUMN[:desc]", help="Order of the rows, by any column that --json has."),
+]
+Limit = Annotated[str | None, typer.Option("--limit", metavar="N", help="At most N rows of each table.")]
+ModelState = Annotated[
+    str | None,
+    typer.Option("--model-state", metavar="FILE", help="The model's state_dict, where it lies in a file of its own."),
+]
+ModelKey = Annotated[
+    str | None,
+    typer.Option("--model-key", metavar="ROUTE", help="Where the model is, if several places are possible."),
+]
+OptimizerKey = Annotated[
+    str | None,
+    typer.Option("--optimizer-key", metavar="ROUTE", help="Where the optimizer is, likewise."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option("--max-memory", metavar="SIZE", help="Bytes the structure of a file may take  [default: 1GiB]"),
+]
+
+Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {FORMATS}.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+File = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE, whole or not at all."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Let -o replace a file.")]
+OneTable = Annotated[
+    str | None,
+    typer.Option("--table", metavar="NAME", help="Only this table; csv needs it."),
+]
+Width = Annotated[
+    str | None,
+    typer.Option("--width", metavar="N", help="Columns of a line; 0: as many as it takes."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors; the exit status tells.")]
+
+
+COUNT = re.compile(r"\d{1,12}", re.ASCII)
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([kmgt]?)(?:i?b)?", re.ASCII)
+SIZES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """A whole number from 0 on. Raises UsageError."""
+    if text is None:
+        return None
+    if not COUNT.fullmatch(text):
+        raise UsageError(f"{option} {text}: expected a whole number from 0 on")
+    return int(text)
+
+
+def parse_size(text: str | None) -> int | None:
+    """Bytes of "500000", "512MiB", "4G": powers of 1024. Raises UsageError."""
+    match = SIZE.fullmatch(text.strip().lower()) if text is not None else None
+    if text is None:
+        return None
+    if match is None or not float(match[1]):
+        raise UsageError(f"--max-memory {text}: not a size (expected 512MiB, 4GiB, …)")
+    return int(float(match[1]) * 1024 ** SIZES[match[2]])
+
+
+class Texts:
+    """Typer's own conversion of an option's words, for options that are all texts.
+
+    Typer 0.29 converts with pydantic, whose import takes 0.1 s: a third of what `show --no-stats` takes in all. The
+    options above are texts and switches, so there is nothing to convert; older Typers do without pydantic.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002  the signature is Typer's
+        return () if value is None and param.multiple else value
+
+
+def without_pydantic(group: Any) -> Any:
+    """The command line `group`, its options read as the texts that they are."""
+    top = typer.Context(group, **group.context_settings)
+    contexts = (top, *(typer.Context(each, parent=top, **each.context_settings) for each in group.commands.values()))
+    for context in contexts:
+        for parameter in context.command.get_params(context):
+            if hasattr(parameter, "_runtime_param"):
+                parameter._runtime_param = Texts()
+    return group

@@ -1,0 +1,110 @@
+"""One pass over every parameter's bundle: the weight and its slots, read block by block in step, by several threads.
+
+    bundles ──plan──▶ tasks of about a million elements ──threads──▶ partial results ──in order──▶ Measured
+
+Large parameters are split over tasks, small ones share one. Partial results are added in the order of the elements, so
+the figures do not depend on the number of threads. Memory is bounded: a few blocks a thread, whatever the file's size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optinspect.bundles import Bundle, Extra, Plan, Slot, plan, tasks
+from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+from optinspect.workers import Partial, in_order
+
+__all__ = ["AdamTerms", "Bundle", "Extra", "Measured", "Slot", "measure"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one bundle gave.
+
+    statistics  by slot, in the bundle's order; a slot that could not be read is in `problems` instead
+    weight      of θ; None unless asked for
+    joint       of m and v (and θ); None where `terms` are, or where `joint_problem` says why
+    problems    slot (None: the weight) → why its values could not be read
+    extra       what `measure(extra=…)` added up
+    """
+
+    key: Any
+    bundle: Bundle
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    weight: Statistics | None = None
+    joint: JointStatistics | None = None
+    joint_problem: str | None = None
+    problems: Mapping[Slot, str] = field(default_factory=dict)
+    extra: Any = None
+
+    @property
+    def effective_step(self) -> float | None:
+        """lr·rms(m̂/(√v̂+eps))."""
+        terms = self.bundle.terms
+        return None if self.joint is None or terms is None else self.joint.effective_step(terms.lr)
+
+    @property
+    def update_ratio(self) -> float | None:
+        """effective_step / rms(θ)."""
+        terms = self.bundle.terms
+        return None if self.joint is None or terms is None else self.joint.update_ratio(terms.lr)
+
+
+def measure(
+    bundles: Iterable[Bundle],
+    *,
+    weights: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    extra: Extra | None = None,
+) -> Iterator[Measured]:
+    """Measure every bundle; results come in the order of `bundles`, as soon as they are complete.
+
+    weights   give the statistics of θ too; without it θ is read only where `terms` need its rms
+    threads   None: one a core, at most 4
+    progress  called in this thread with the number of bytes just read
+    extra     see Extra; it makes every weight be read
+
+    A tensor that cannot be read is a problem of its bundle. Raises FileChanged when the file is being rewritten.
+    """
+    plans = (plan(bundle, weights, extra) for bundle in bundles)
+    threads = threads or min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4
+    )
+    current: tuple[int, Plan] | None = None
+    total = Partial()
+    for task, partials in in_order(tasks(plans), threads):
+        for part, partial in zip(task, partials, strict=True):
+            if current is not None and current[0] != part.number:
+                yield _measured(current[1], total)
+                total = Partial()
+            current = (part.number, part.plan)
+            total.add(partial)
+        if progress is not None:
+            progress(sum(part.nbytes for part in task))
+    if current is not None:
+        yield _measured(current[1], total)
+
+
+def _measured(plan: Plan, total: Partial) -> Measured:
+    problems = {**plan.problems, **total.problems}
+    statistics = {slot: found for slot, found in total.statistics.items() if slot not in problems}
+    weight = statistics.pop(None, None)
+    bundle, terms, joint_problem = plan.bundle, plan.bundle.terms, plan.joint_problem
+    if terms is not None and joint_problem is None:
+        joint_problem = next(
+            (f"{slot}: {problems[slot]}" for slot in (terms.m_slot, terms.v_slot) if slot in problems), None
+        )
+    return Measured(
+        bundle.key,
+        bundle,
+        {slot: statistics[slot] for slot in bundle.slots if slot in statistics},
+        weight,
+        total.joint if terms is not None and joint_problem is None else None,
+        joint_problem,
+        problems,
+        total.extra,
+    )

@@ -1,0 +1,124 @@
+"""How a value of each unit is written for people. Rounding never lies at the edges: "0" is zero, "100%" is all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from optinspect.render.base import Glyphs
+from optinspect.render.escape import visible
+from optinspect.render.histogram import sparkline
+from optinspect.report import Unit
+
+Formatter = Callable[[Any, Glyphs], str]
+
+IEC = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def cell(value: Any, unit: Unit, glyphs: Glyphs) -> str:
+    """One value on one line; None is a dash."""
+    return glyphs.dash if value is None else FORMATTERS[unit](value, glyphs)
+
+
+def text(value: Any, _: Glyphs) -> str:
+    return visible(str(value))
+
+
+def count(value: Any, glyphs: Glyphs) -> str:
+    return f"{value:,}" if isinstance(value, int) else anything(value, glyphs)
+
+
+def real(value: Any, glyphs: Glyphs) -> str:
+    """Scientific, three decimals: moments lie between 1e-13 and 1e-5."""
+    if not isinstance(value, int | float):
+        return anything(value, glyphs)
+    number = float(value)
+    return f"{number:.3e}" if number and isfinite(number) else f"{number:.0f}".replace("-0", "0")
+
+
+def setting(value: Any, glyphs: Glyphs) -> str:
+    """A hyperparameter: the shortest decimal that is exactly the stored number."""
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0") if isfinite(value) else str(value)
+    return anything(value, glyphs)
+
+
+def percent(value: Any, glyphs: Glyphs) -> str:
+    """A fraction 0…1. Only zero is 0% and only all is 100%."""
+    if not isinstance(value, int | float) or not isfinite(value):
+        return anything(value, glyphs)
+    if value in (0, 1):
+        return f"{value:.0%}"
+    return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(rounded := f"{value:.1%}", rounded)
+
+
+def size(value: Any, glyphs: Glyphs) -> str:
+    """Bytes in IEC units, two decimals from KiB on."""
+    if not isinstance(value, int):
+        return anything(value, glyphs)
+    amount, unit = float(value), IEC[0]
+    for unit in IEC:
+        if round(amount, 2) < 1024 or unit == IEC[-1]:
+            break
+        amount /= 1024
+    return f"{value:,} B" if unit == IEC[0] else f"{amount:.2f} {unit}"
+
+
+def shape(value: Any, glyphs: Glyphs) -> str:
+    return glyphs.times.join(map(str, value)) if value else "scalar"
+
+
+def step(value: Any, glyphs: Glyphs) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:,}" if isinstance(value, int) else setting(value, glyphs)
+
+
+def listing(value: Any, glyphs: Glyphs) -> str:
+    """A sequence, comma separated, each item as a name."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return anything(value, glyphs)
+    return ", ".join(setting(item, glyphs) for item in value) or glyphs.dash
+
+
+def anything(value: Any, glyphs: Glyphs) -> str:
+    """Any plain value on one line, cut to a bearable length."""
+    if isinstance(value, float):
+        return setting(value, glyphs)
+    if isinstance(value, Mapping):
+        return visible(", ".join(f"{key}={_item(item, glyphs)}" for key, item in value.items())) or glyphs.dash
+    if isinstance(value, list | tuple):
+        return visible(", ".join(_item(item, glyphs) for item in value)) or "[]"
+    return visible(str(value))
+
+
+def _item(value: Any, glyphs: Glyphs) -> str:
+    """A value inside another: brackets keep the nesting readable."""
+    if isinstance(value, Mapping):
+        return f"{{{anything(value, glyphs)}}}"
+    return f"[{anything(value, glyphs)}]" if isinstance(value, list | tuple) else anything(value, glyphs)
+
+
+FORMATTERS: Mapping[Unit, Formatter] = {
+    Unit.TEXT: text,
+    Unit.NAME: text,
+    Unit.COUNT: count,
+    Unit.BYTES: size,
+    Unit.REAL: real,
+    Unit.SETTING: setting,
+    Unit.RATIO: real,
+    Unit.PERCENT: percent,
+    Unit.SHAPE: shape,
+    Unit.LIST: listing,
+    Unit.STEP: step,
+    Unit.HISTOGRAM: sparkline,
+    Unit.ANY: anything,
+}
+"""Every unit has one way of being written."""
+
+LEFT = frozenset({Unit.TEXT, Unit.NAME, Unit.LIST, Unit.ANY, Unit.HISTOGRAM, Unit.SHAPE})
+"""Units set flush left; the others are numbers, set flush right."""
+
+WRAPS = frozenset({Unit.TEXT, Unit.NAME, Unit.LIST, Unit.ANY})
+"""Units whose cells may take several lines; a number never breaks."""

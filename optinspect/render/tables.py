@@ -1,0 +1,116 @@
+"""The format for people: what was read, what is in it, the tables, what stands out, what to run next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from optinspect.render.base import ASCII, Renderer, Screen
+from optinspect.render.escape import visible
+from optinspect.render.layout import Laid, lay, wrap
+from optinspect.render.quantities import size
+from optinspect.report import Finding, Input, Line, Report, Severity, Table
+
+TONES = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36", None: "0"}
+MOST_OF_A_RULE = 5
+"""Findings of one rule that people are shown; the rest is counted."""
+TYPOGRAPHY = str.maketrans(
+    {"×": "x", "…": "...", "–": "-", "−": "-", "·": "-", "▲": "!", "→": "->", "≥": ">=", "≤": "<=", "√": "sqrt"}
+)
+"""Our own characters beyond ASCII, for screens that do not have them."""
+
+
+def render(report: Report, screen: Screen) -> str:
+    blocks = [
+        *([_block([*_inputs(report.inputs, screen), *_lines(report.headline, screen)])] if report.inputs else []),
+        *(_block(_table(table, screen)) for table in report.tables if table.rows and not table.machine),
+        _block(_findings(report.findings, screen)),
+        _block(_footer(report, screen)),
+    ]
+    text = "\n".join(block for block in blocks if block)
+    if screen.glyphs is not ASCII:
+        return text
+    return text.translate(TYPOGRAPHY).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _block(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _inputs(inputs: Iterable[Input], screen: Screen) -> Iterator[str]:
+    """Each file on one line: path, then container, layout, size and byte order."""
+    for each in inputs:
+        facts = (each.container, f"layout {each.layout}", size(each.bytes, screen.glyphs), f"{each.byteorder}-endian")
+        role = "" if each.role == "checkpoint" else f" ({each.role})"
+        yield screen.style(visible(each.path, 1000), "1") + f"{role}  " + visible(", ".join(facts))
+
+
+def _lines(lines: tuple[Line, ...], screen: Screen) -> Iterator[str]:
+    """Label and text side by side, long texts wrapped behind the labels; a repeated label is written once."""
+    edge = max((len(line.label) for line in lines), default=0) + 4
+    before = None
+    for line in lines:
+        label = "" if line.label == before else line.label
+        before = line.label
+        mark = f"{screen.glyphs.mark} " if line.severity in (Severity.ERROR, Severity.WARNING) else ""
+        text = mark + visible(line.text, None)
+        parts = wrap(text, max(20, screen.width - edge)) if screen.width else [text]
+        for number, part in enumerate(parts):
+            margin = f"  {label}" if number == 0 else ""
+            yield screen.style(margin.ljust(edge), "2") + screen.style(part, TONES[line.severity])
+
+
+def _table(table: Table, screen: Screen) -> Iterator[str]:
+    laid = lay(table, screen)
+    yield screen.style(table.title, "1;4")
+    yield from laid.lines
+    for note in (*_common(laid), *table.notes, *_shown(table), *_hidden(laid, screen)):
+        yield from (screen.style(part, "2") for part in wrap(visible(note, None), screen.width or len(note) * 10 + 1))
+
+
+def _common(laid: Laid) -> Iterator[str]:
+    if laid.common:
+        yield "in every row: " + "; ".join(f"{title} {cell}" for title, cell in laid.common)
+
+
+def _shown(table: Table) -> Iterator[str]:
+    if table.total is not None and table.total > len(table.rows):
+        yield f"{len(table.rows):,} of {table.total:,} rows shown"
+
+
+def _hidden(laid: Laid, screen: Screen) -> Iterator[str]:
+    if laid.hidden:
+        titles = ", ".join(column.title for column in laid.hidden)
+        yield f"hidden at {screen.width} columns: {titles} (--width 0 or --format json shows them)"
+
+
+def _findings(findings: tuple[Finding, ...], screen: Screen) -> Iterator[str]:
+    if findings:
+        yield screen.style("Findings", "1;4")
+    seen: Counter[str] = Counter()
+    for each in findings:
+        seen[each.rule] += 1
+        if seen[each.rule] <= MOST_OF_A_RULE:
+            yield from _finding(each, screen)
+    for rule, count in seen.items():
+        if count > MOST_OF_A_RULE:
+            yield f"{rule} {count - MOST_OF_A_RULE:,} more of these (--format json lists them)"
+
+
+def _finding(finding: Finding, screen: Screen) -> Iterator[str]:
+    place = " ".join(visible(part) for part in (finding.where.route, finding.where.parameter) if part)
+    text = f"{finding.rule} {finding.severity.value}: {place}{': ' if place else ''}{visible(finding.message)}"
+    for part in wrap(text, screen.width or 10_000):
+        yield screen.style(part, TONES[finding.severity])
+    if finding.repair:
+        yield from wrap(f"  {visible(finding.repair)}", screen.width or 10_000)
+
+
+def _footer(report: Report, screen: Screen) -> Iterator[str]:
+    lines = report.footer
+    if report.next_command:
+        lines = (*lines, Line("next", report.next_command))
+    return _lines(lines, screen)
+
+
+RENDERER = Renderer("table", render)

@@ -1,0 +1,172 @@
+"""The threads that read and measure tasks, each with buffers of its own; results come in the order of the tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from optinspect import batches
+from optinspect.batches import SMALL
+from optinspect.blocks import BLOCK, Buffer, read_range
+from optinspect.bundles import Part, Plan, Slot
+from optinspect.decoding import Array
+from optinspect.errors import FileChanged, OptinspectError
+from optinspect.gauge import Gauge
+from optinspect.histograms import WHOLE
+from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+
+
+@dataclass(slots=True)
+class Partial:
+    """What a part gave; parts of one bundle add up."""
+
+    statistics: dict[Slot, Statistics] = field(default_factory=dict)
+    joint: JointStatistics = field(default_factory=JointStatistics)
+    problems: dict[Slot, str] = field(default_factory=dict)
+    extra: Any = None
+
+    def add(self, other: Partial) -> None:
+        for slot, found in other.statistics.items():
+            self.statistics[slot] = self.statistics[slot] + found if slot in self.statistics else found
+        self.joint = self.joint + other.joint
+        self.problems.update(other.problems)
+        self.include(other.extra)
+
+    def include(self, extra: Any) -> None:
+        if extra is not None:
+            self.extra = extra if self.extra is None else self.extra + extra
+
+
+Waiting = deque[tuple[list[Part], Future[list[Partial]]]]
+
+
+def in_order(tasks: Iterable[list[Part]], threads: int) -> Iterator[tuple[list[Part], list[Partial]]]:
+    """Run tasks on `threads` threads, a bounded number under way; small ones in this thread, where they cost less."""
+    own, local = Worker(), threading.local()
+
+    def work(task: list[Part]) -> list[Partial]:
+        if not hasattr(local, "worker"):
+            local.worker = Worker()
+        worker: Worker = local.worker
+        return worker.run(task)
+
+    waiting: Waiting = deque()
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="measure")
+    try:
+        for task in tasks:
+            if threads == 1 or sum(part.nbytes for part in task) < BLOCK:
+                future: Future[list[Partial]] = Future()
+                future.set_result(own.run(task))
+            else:
+                future = executor.submit(work, task)
+            waiting.append((task, future))
+            while len(waiting) > 3 * threads:
+                yield _finished(waiting)
+        while waiting:
+            yield _finished(waiting)
+    finally:  # an interrupt, an error or a caller who stops early: no thread outlives this
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(waiting: Waiting) -> tuple[list[Part], list[Partial]]:
+    task, future = waiting.popleft()
+    return task, future.result()
+
+
+class Worker:
+    """The buffers of one thread."""
+
+    def __init__(self) -> None:
+        self._gauge = Gauge()
+        self._buffers: list[Buffer] = []
+
+    def run(self, task: list[Part]) -> list[Partial]:
+        """What each part gives; parts of small tensors are measured together."""
+        small = [part for part in task if part.stop - part.start <= SMALL]
+        with np.errstate(all="ignore"):
+            together = iter(self._batch(small))
+            return [next(together) if part.stop - part.start <= SMALL else self._part(part) for part in task]
+
+    def _part(self, part: Part) -> Partial:
+        total = Partial()
+        sampled = any(tensor.numel > WHOLE for tensor in part.convoy.values())
+        self._buffers.extend(Buffer() for _ in range(len(part.convoy) - len(self._buffers)))
+        for start in range(part.start, part.stop, BLOCK):
+            blocks = _read(part, start, min(start + BLOCK, part.stop), total.problems, self._buffers)
+            total.add(self._block(part.plan, blocks, sampled))
+        return total
+
+    def _block(self, plan: Plan, blocks: dict[Slot, Array], sampled: bool) -> Partial:
+        found = Partial()
+        for slot, block in blocks.items():
+            if slot is not None or plan.weights:
+                found.statistics[slot] = self._gauge.statistics(block, sampled)
+        terms = plan.terms_for(blocks)
+        if terms is not None:
+            of_v = found.statistics[terms.v_slot]
+            low = of_v.min if of_v.finite == of_v.count else nan
+            found.joint = self._gauge.joint(blocks[terms.m_slot], blocks[terms.v_slot], terms, low)
+        if plan.steps and None in blocks:
+            found.joint += weight_norm(*self._gauge.norm(blocks[None]))
+        if plan.extra is not None:
+            found.include(plan.extra(plan.bundle, blocks))
+        return found
+
+    def _batch(self, parts: list[Part]) -> list[Partial]:
+        """As `_part` and `_block`, of whole small parts at once."""
+        results = [Partial() for _ in parts]
+        blocks = [
+            _read(part, part.start, part.stop, result.problems, repeat(None))
+            for part, result in zip(parts, results, strict=True)
+        ]
+        every = iter(batches.statistics([block for found in blocks for block in found.values()], self._gauge))
+        pairs: list[tuple[Partial, tuple[Array, Array, AdamTerms]]] = []
+        for part, found, result in zip(parts, blocks, results, strict=True):
+            result.statistics = dict(zip(found, every, strict=False))
+            terms = part.plan.terms_for(found)
+            if terms is not None:
+                pairs.append((result, (found[terms.m_slot], found[terms.v_slot], terms)))
+            if part.plan.extra is not None:
+                result.include(part.plan.extra(part.plan.bundle, found))
+        for (result, _), joint in zip(pairs, batches.joint([pair for _, pair in pairs], self._gauge), strict=True):
+            result.joint = joint
+        for part, found, result in zip(parts, blocks, results, strict=True):
+            if None in found:
+                self._weight(part.plan, found[None], result)
+        return results
+
+    def _weight(self, plan: Plan, block: Array, result: Partial) -> None:
+        """Take the norm of θ from its statistics, which are left out again where nobody asked for them."""
+        found = result.statistics[None] if plan.weights else result.statistics.pop(None)
+        if plan.steps:
+            real = block.dtype.kind != "c"
+            result.joint += weight_norm(*((found.finite, found.norm or 0.0) if real else self._gauge.norm(block)))
+
+
+def weight_norm(count: int, norm: float) -> JointStatistics:
+    return JointStatistics(weight_count=count, weight_norm=norm)
+
+
+def _read(
+    part: Part, start: int, stop: int, problems: dict[Slot, str], buffers: Iterable[Buffer | None]
+) -> dict[Slot, Array]:
+    """The block of every tensor of the convoy that could be read so far."""
+    blocks: dict[Slot, Array] = {}
+    for (slot, tensor), buffer in zip(part.convoy.items(), buffers, strict=False):
+        if slot in problems:
+            continue
+        try:
+            blocks[slot] = read_range(tensor, start, stop, buffer)
+        except FileChanged:
+            raise
+        except OptinspectError as error:
+            problems[slot] = error.message
+    return blocks
