@@ -29,12 +29,12 @@ _ALIGN = np.int64((1 << 24) + 1)
 WHOLE = 1 << 20
 """Tensors up to this many elements are counted whole."""
 
-_RUN, _PERIOD = 8, 127
-"""The sample: 8 consecutive elements of every 127. A prime period visits all columns of a matrix equally often."""
+_RUN, _PERIOD = 8, 509
+"""The sample: 8 consecutive elements of every 509. A prime period visits all columns of a matrix equally often."""
 
 
 def sample(values: Array) -> Array:
-    """A copy of 8 of every 127 elements of a contiguous 1-d array."""
+    """A copy of 8 of every 509 elements of a contiguous 1-d array."""
     size = values.itemsize
     runs = np.ndarray((values.size // _PERIOD, _RUN), values.dtype, values, strides=(_PERIOD * size, size))
     copy: Array = runs.reshape(-1)
