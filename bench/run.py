@@ -24,6 +24,7 @@ from statistics import median
 
 HERE = Path(__file__).parent
 SHOW = (sys.executable, "-m", "optinspect", "show")
+REPLAY = (sys.executable, "-m", "optinspect", "replay")
 SCRIPT = (sys.executable, str(HERE / "user_script.py"))
 
 PLAIN_READ = (
@@ -56,6 +57,8 @@ CASES = (
     Case("optinspect show --no-stats", (*SHOW, "--no-stats"), GPT2, SCRIPT_ALL),
     Case(SCRIPT_ALL, SCRIPT, GPT2),
     Case(SCRIPT_STATE, (*SCRIPT, "--state"), GPT2),
+    Case("optinspect replay --steps 3", (*REPLAY, "--steps", "3"), GPT2),
+    Case("optinspect replay --steps 10, without a file", (*REPLAY, "--steps", "10"), ""),
     Case("optinspect --help", (sys.executable, "-m", "optinspect", "--help"), ""),
     Case("100,000 tensors: show --no-stats --json", (*SHOW, "--no-stats", "--json"), MANY),
     Case("100,000 tensors: show --json", (*SHOW, "--json"), MANY),

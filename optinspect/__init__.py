@@ -4,7 +4,9 @@
     optinspect.name(checkpoint)                    optimizer index → parameter name, with evidence
     optinspect.measure(checkpoint)                 statistics of every state tensor
     optinspect.show("ckpt.pt")                     the report that `optinspect show` prints
+    optinspect.replay("ckpt.pt", grads=["grads"])  the steps after it, under its rule and under torch's
     optinspect.AdamW(model.parameters())           an optimizer to train with, bit-equal with torch.optim.AdamW
+    optinspect.Recorder(optimizer, "run/grads")    records the gradients that it uses, for `optinspect replay --grads`
 
 Importing this module loads nothing heavy: numpy comes with the first value that is read, torch with AdamW.
 """
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from optinspect.checkpoint import Checkpoint
     from optinspect.measurement import Measured
     from optinspect.naming import Naming
+    from optinspect.replaying import Replayed
     from optinspect.report import Report
 
-__all__ = ["__version__", "measure", "name", "open", "show"]
+__all__ = ["__version__", "measure", "name", "open", "replay", "show"]
 
 
 def open(
@@ -101,10 +104,60 @@ def show(  # noqa: PLR0913  one argument an option of the command
     )
 
 
+def replay(  # noqa: PLR0913  one argument an option of the command
+    path: str,
+    *,
+    steps: int | None = None,
+    grads: Iterable[str] = (),
+    zero: bool = False,
+    seed: int = 0,
+    rule: str | None = None,
+    against: str = "torch",
+    scheduler: bool = False,
+    keep: bool = False,
+    model_state: str | None = None,
+    model_key: str | None = None,
+    optimizer_key: str | None = None,
+    max_memory: int | None = None,
+) -> Replayed:
+    """Step a checkpoint's parameters on, as `optinspect replay` does, and compare two implementations. Needs torch.
+
+    steps  None: all that are recorded, else 10
+    grads  recordings, joined by step; without any, gradients are drawn from what the moments describe (with `seed`),
+           or are 0 with `zero`
+    rule   a step rule's name instead of the file's own; against: "torch", "torch-foreach", "torch-fused" or a rule
+    keep   give the tensors after the last step, in `finals` by index over all groups
+
+    Raises as `open` does, and errors.Undecidable where there is no rule, no weight or no gradient to step with.
+    """
+    from contextlib import ExitStack  # noqa: PLC0415
+
+    from optinspect.recordings import open_recording  # noqa: PLC0415
+    from optinspect.replaying import replay as run  # noqa: PLC0415
+    from optinspect.replaying.gradients import Described, Gradients, Zero  # noqa: PLC0415
+    from optinspect.replaying.recorded import Recorded  # noqa: PLC0415
+
+    given = list(grads)
+    with ExitStack() as stack:
+        checkpoint = stack.enter_context(
+            open(
+                path, model_state=model_state, model_key=model_key, optimizer_key=optimizer_key, max_memory=max_memory
+            )
+        )
+        source: Gradients = Zero() if zero else Described(seed)
+        if given:
+            source = Recorded(stack.enter_context(open_recording(given)))
+        return run(checkpoint, source, steps, rule=rule, against=against, scheduler=scheduler, keep=keep)
+
+
 def __getattr__(name: str) -> Any:
-    """`AdamW`: its base class is torch's, so it is made when it is first asked for."""
+    """`AdamW`: its base class is torch's, so it is made when it is first asked for. `Recorder` likewise comes late."""
     if name == "AdamW":
         from optinspect.training import adamw_class  # noqa: PLC0415
 
         return adamw_class()
+    if name == "Recorder":
+        from optinspect.recorder import Recorder  # noqa: PLC0415
+
+        return Recorder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

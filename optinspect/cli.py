@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from optinspect.commands import options as opt
-from optinspect.commands.emit import Output, emit, write_out
-from optinspect.commands.selection import Selection
+from optinspect.commands.emit import emit, write_out
+from optinspect.commands.explain_line import explain
+from optinspect.commands.options import without_pydantic
+from optinspect.commands.replay_line import replay
+from optinspect.commands.show_line import show
+from optinspect.commands.task import Task, asks_for_json
 from optinspect.errors import MAX_MESSAGE, OptinspectError, UsageError
 from optinspect.render.escape import one_line
 from optinspect.render.json import error as json_error
-from optinspect.report import Report
 from optinspect.version import __version__
 
 INTERRUPTED = 130
@@ -28,17 +29,6 @@ BUG = 3
 MAX_HINT = 600
 """A hint may list every column there is; it is ours, not the file's."""
 TRACEBACK = "OPTINSPECT_TRACEBACK"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A command line that was understood."""
-
-    command: str
-    subject: str
-    """What an error is about when it is not one of ours: the path."""
-    output: Output
-    build: Callable[[], Report]
 
 
 app = typer.Typer(
@@ -67,50 +57,9 @@ def optinspect(
     """
 
 
-@app.command(short_help="What a checkpoint holds, measured.")
-def show(  # noqa: PLR0913, PLR0917  one argument an option
-    path: opt.Path,
-    no_stats: opt.NoStats = False,
-    weights: opt.Weights = False,
-    group: opt.Group = None,
-    filters: opt.Filter = [],  # noqa: B006  Typer copies it
-    sort: opt.Sort = None,
-    limit: opt.Limit = None,
-    model_state: opt.ModelState = None,
-    model_key: opt.ModelKey = None,
-    optimizer_key: opt.OptimizerKey = None,
-    max_memory: opt.MaxMemory = None,
-    table: opt.OneTable = None,
-    form: opt.Format = "table",
-    json: opt.Json = False,
-    file: opt.File = None,
-    force: opt.Force = False,
-    width: opt.Width = None,
-    quiet: opt.Quiet = False,
-) -> Task:
-    """What a checkpoint holds: groups, parameters by name, the state of each, and its statistics."""
-
-    selection = Selection(opt.parse_count("--group", group), tuple(filters), sort, opt.parse_count("--limit", limit))
-    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
-
-    def build() -> Report:
-        from optinspect.commands.show import Options, build  # noqa: PLC0415  reads nothing before it is needed
-
-        return build(
-            path,
-            Options(
-                statistics=not no_stats,
-                weights=weights,
-                selection=selection,
-                model_state=model_state,
-                model_key=model_key,
-                optimizer_key=optimizer_key,
-                max_memory=opt.parse_size(max_memory),
-                progress=not quiet,
-            ),
-        )
-
-    return Task("show", path, output, build)
+app.command(short_help="What a checkpoint holds, measured.")(show)
+app.command(short_help="The last step of one parameter, worked out.")(explain)
+app.command(short_help="Steps run again, beside torch's.")(replay)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(words: Sequence[str]) -> Task | int:
     """What the words ask for; an exit status where Typer has answered itself (help, version, completion)."""
     try:
-        command = opt.without_pydantic(typer.main.get_command(app))
+        command = without_pydantic(typer.main.get_command(app))
         result: Task | int | None = command.main(args=list(words), prog_name="optinspect", standalone_mode=False)
     except Exception as problem:
         if not isinstance(problem, _Refusal):
@@ -167,7 +116,7 @@ def _refuse(problem: Exception, task: Task | None, words: Sequence[str]) -> int:
     _say(told.message)
     if told.hint:
         _say(f"hint: {told.hint}", MAX_HINT)
-    if task.output.format == "json" if task else _asks_for_json(words):
+    if task.output.format == "json" if task else asks_for_json(words):
         write_out(json_error(task.command if task else _command(words) or None, told))
     return told.status
 
@@ -206,13 +155,3 @@ def _say(message: str, limit: int = MAX_MESSAGE) -> None:
 def _command(words: Sequence[str]) -> str:
     names = [each.name or (each.callback.__name__ if each.callback else "") for each in app.registered_commands]
     return next((word for word in words if word in names), "")
-
-
-def _asks_for_json(words: Sequence[str]) -> bool:
-    pairs = list(zip(words, [*words[1:], ""], strict=True))
-    return any(
-        word in ("--json", "--format=json", "-fjson") or pair in _JSON for word, pair in zip(words, pairs, strict=True)
-    )
-
-
-_JSON = (("-f", "json"), ("--format", "json"))

@@ -83,7 +83,7 @@ class Gauge:
     def _lengths(self, values: Array, low: float, high: float) -> tuple[float, float, float]:
         """Mean, √Σ(x − mean)² and √Σx²."""
         if _rows_fit(values, max(-low, high)):
-            total, square = _sum(values), _dot(values, values)
+            total, square = _sum(values), dot(values, values)
             spread = square - total * total / values.size
             if spread > 0.1 * square:  # else digits cancel
                 return total / values.size, sqrt(spread), sqrt(square)
@@ -95,7 +95,7 @@ class Gauge:
         """Number and L2 norm of the finite elements; complex values count as two numbers."""
         values = _real(block.view(block.real.dtype) if np.iscomplexobj(block) else block)
         if values.dtype == np.float32 and values.size >= _ROW:
-            square = _dot(values, values)
+            square = dot(values, values)
             if _SAFE[0] < sqrt(square / values.size) < _SAFE[1]:
                 return values.size, sqrt(square)
         found = self.statistics(values)
@@ -112,7 +112,7 @@ class Gauge:
             np.sqrt(v, out=u)
             np.add(u, np.float32(eps), out=u)
             np.divide(m, u, out=u)
-            square = _dot(u, u)
+            square = dot(u, u)
             if _SAFE[0] < sqrt(square / u.size) < _SAFE[1]:
                 lost = 0 if low else _lost(m, v)
                 return JointStatistics(u.size, sqrt(square) * scale_m / scale_v, lost_v=lost)
@@ -137,7 +137,7 @@ def _joint64(m: Floats, v: Floats, eps: float, scale: float) -> JointStatistics:
     u = m / (np.sqrt(v) + eps) * scale
     good = u[np.isfinite(u)]
     top = float(np.abs(good).max(initial=0.0))
-    norm = sqrt(_dot(good / top, good / top)) * top if top else 0.0
+    norm = sqrt(dot(good / top, good / top)) * top if top else 0.0
     return JointStatistics(good.size, norm, u.size - good.size, int(np.count_nonzero(v < 0)), _lost(m, v))
 
 
@@ -152,13 +152,13 @@ def _lengths64(values: Floats, low: float, high: float) -> tuple[float, float, f
     if top and not 1e-130 < top < 1e130:  # float64 squares would vanish or overflow
         power = int(np.frexp(top)[1])
         np.ldexp(values, -power, out=values)
-    total, square = _sum(values), _dot(values, values)
+    total, square = _sum(values), dot(values, values)
     mean, spread = total / n, square - total * total / n
     if low == high:
         mean, spread = float(np.ldexp(low, -power)), 0.0
     elif spread <= 1e-4 * square:  # the digits cancel: take the deviations themselves
         np.subtract(values, mean, out=values)
-        spread = _dot(values, values)
+        spread = dot(values, values)
     if not power:
         return mean, sqrt(spread), sqrt(square)
     mean, deviation, norm = np.ldexp([mean, sqrt(spread), sqrt(square)], power).tolist()
@@ -175,7 +175,7 @@ def _sum(values: Array) -> float:
     )
 
 
-def _dot(a: Array, b: Array) -> float:
+def dot(a: Array, b: Array) -> float:
     whole = a.size // _ROW * _ROW
     tail = float(np.dot(a[whole:], b[whole:]))
     if not whole:

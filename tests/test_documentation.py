@@ -94,8 +94,13 @@ def test_a_python_block_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> N
     exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
 
 
-def test_the_readme_shows_the_help_of_every_command() -> None:
-    lines = {line for block in blocks("console") if block.path.name == "README.md" for line, _ in commands(block)}
+def test_the_documents_show_the_help_of_every_command() -> None:
+    lines = {
+        line
+        for block in blocks("console")
+        if block.path.name in ("README.md", "commands.md")
+        for line, _ in commands(block)
+    }
     for command in ("", *(each.callback.__name__ for each in cli.app.registered_commands if each.callback)):
         assert any(
             re.fullmatch(rf"(COLUMNS=\d+ )?optinspect {command} ?--help".replace("  ", " "), line) for line in lines

@@ -16,13 +16,25 @@ MOST_OF_A_RULE = 5
 """Findings of one rule that people are shown; the rest is counted."""
 TYPOGRAPHY = str.maketrans(
     {"×": "x", "…": "...", "–": "-", "−": "-", "·": "-", "▲": "!", "→": "->", "≥": ">=", "≤": "<=", "√": "sqrt"}
+    | {
+        "θ": "theta",
+        "β": "beta",
+        "Δ": "d",
+        "μ": "mu",
+        "τ": "tau",
+        "ψ": "psi",
+        "Π": "Pi",
+        "←": "<-",
+        "⋅": "*",
+        "\u0302": "_hat",
+    }
 )
 """Our own characters beyond ASCII, for screens that do not have them."""
 
 
 def render(report: Report, screen: Screen) -> str:
     blocks = [
-        *([_block([*_inputs(report.inputs, screen), *_lines(report.headline, screen)])] if report.inputs else []),
+        _block([*_inputs(report.inputs, screen), *_lines(report.headline, screen)]),
         *(_block(_table(table, screen)) for table in report.tables if table.rows and not table.machine),
         _block(_findings(report.findings, screen)),
         _block(_footer(report, screen)),

@@ -1,0 +1,71 @@
+"""The command line of `optinspect replay`: its options, and what they ask for."""
+
+from __future__ import annotations
+
+from optinspect.commands import options as opt
+from optinspect.commands.emit import Output
+from optinspect.commands.selection import Selection
+from optinspect.commands.task import Task
+from optinspect.report import Report
+
+
+def replay(  # noqa: PLR0913, PLR0917  one argument an option
+    path: opt.Checkpoint = None,
+    steps: opt.Steps = None,
+    grads: opt.Grads = [],  # noqa: B006  Typer copies it
+    synthetic: opt.ReplaySynthetic = False,
+    zero: opt.ReplayZero = False,
+    model: opt.Model = None,
+    data: opt.Data = None,
+    rule: opt.Rule = None,
+    against: opt.Against = "torch",
+    scheduler: opt.Scheduler = False,
+    check_gradients: opt.CheckGradients = None,
+    save: opt.Save = None,
+    seed: opt.Seed = None,
+    sort: opt.Sort = None,
+    limit: opt.Limit = None,
+    model_state: opt.ModelState = None,
+    model_key: opt.ModelKey = None,
+    optimizer_key: opt.OptimizerKey = None,
+    max_memory: opt.MaxMemory = None,
+    table: opt.OneTable = None,
+    form: opt.Format = "table",
+    json: opt.Json = False,
+    file: opt.File = None,
+    force: opt.Force = False,
+    width: opt.Width = None,
+    quiet: opt.Quiet = False,
+) -> Task:
+    """Run steps from a checkpoint under its own rule and under another, and compare the two.
+
+    Without a file: a small language model trained step by step, explained. Exit status 1: the two differ.
+    """
+
+    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
+
+    def build() -> Report:
+        from optinspect.commands import replay as command  # noqa: PLC0415
+
+        options = command.Options(
+            steps=opt.parse_count("--steps", steps),
+            rule=rule,
+            against=against,
+            grads=tuple(grads),
+            zero=zero,
+            synthetic=synthetic,
+            model=model,
+            data=data,
+            scheduler=scheduler,
+            seed=opt.parse_count("--seed", seed) or 0,
+            check_gradients=opt.parse_count("--check-gradients", check_gradients),
+            save=save,
+            force=force,
+            selection=Selection(None, (), sort, opt.parse_count("--limit", limit)),
+            most=10 if output.format == "table" and limit is None else None,
+            reading=command.Reading(model_state, model_key, optimizer_key, opt.parse_size(max_memory)),
+            progress=not quiet,
+        )
+        return command.build(path, options)
+
+    return Task("replay", path or "replay", output, build)
