@@ -64,6 +64,8 @@ app.command(short_help="Steps run again, beside torch's.")(replay)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status. Nothing but SystemExit leaves this function."""
+    # numpy's BLAS sums rows of 1024 here: threads of its own would only wait for work (a tenth of show's time)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     task: Task | int | None = None
     try:
