@@ -1,7 +1,8 @@
 """Write a training checkpoint of the shape of GPT-2 small: 124 million parameters, AdamW in two groups, 1.5 GB.
 
-    python bench/gpt2_checkpoint.py FILE [--layers N] [--many]
+    python bench/gpt2_checkpoint.py FILE [--layers N] [--later] [--many]
 
+--later writes the same run ten steps on: every value moved by about a thousandth of itself.
 --many writes 25,000 tiny parameters instead: 100,000 tensors.
 
 Values are random, of the sizes that training gives (weights 0.02, m 1e-4, v 1e-8, log-normal over elements); the
@@ -72,6 +73,20 @@ def checkpoint(layers: int = 12) -> dict[str, Any]:
     }
 
 
+def later(saved: dict[str, Any]) -> dict[str, Any]:
+    """In place: as ten steps leave it, as far as the time to compare the two goes."""
+    random = torch.Generator().manual_seed(1)
+    states = saved["optimizer"]["state"].values()
+    moved = [*saved["model"].values(), *(state[slot] for state in states for slot in ("exp_avg", "exp_avg_sq"))]
+    for tensor in {id(each): each for each in moved}.values():
+        tensor.mul_(torch.empty(tensor.shape).normal_(1.0, 1e-3, generator=random))
+    for state in states:
+        state["step"] += 10
+    for group in saved["optimizer"]["param_groups"]:
+        group["lr"] *= 0.99
+    return saved | {"iter_num": saved["iter_num"] + 10}
+
+
 def many_tensors(parameters: int = 25_000) -> dict[str, Any]:
     """A checkpoint of 4 × `parameters` tiny tensors: weight, step, m and v of each."""
     random = torch.Generator().manual_seed(0)
@@ -85,9 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--later", action="store_true")
     parser.add_argument("--many", action="store_true")
     options = parser.parse_args()
-    torch.save(many_tensors() if options.many else checkpoint(options.layers), options.file)
+    saved = many_tensors() if options.many else checkpoint(options.layers)
+    torch.save(later(saved) if options.later else saved, options.file)
     print(f"{options.file}: {options.file.stat().st_size:,} bytes")
 
 

@@ -25,6 +25,7 @@ from statistics import median
 HERE = Path(__file__).parent
 SHOW = (sys.executable, "-m", "optinspect", "show")
 REPLAY = (sys.executable, "-m", "optinspect", "replay")
+DIFF = (sys.executable, "-m", "optinspect", "diff")
 SCRIPT = (sys.executable, str(HERE / "user_script.py"))
 
 PLAIN_READ = (
@@ -37,15 +38,17 @@ PLAIN_READ = (
 
 @dataclass(frozen=True)
 class Case:
-    """`command` gets the path of `file` ("" for none); its ratio is that of `against`'s wall time to its own."""
+    """`command` gets the paths of its files ("" for none); its ratio is that of `against`'s wall time to its own."""
 
     title: str
     command: tuple[str, ...]
     file: str
     against: str | None = None
+    second: str = ""
 
 
 GPT2 = "gpt2.pt"
+LATER = "gpt2_later.pt"
 MANY = "many.pt"
 SCRIPT_ALL = "script: torch.load + five figures, every tensor"
 SCRIPT_STATE = "script, optimizer state only"
@@ -59,9 +62,13 @@ CASES = (
     Case(SCRIPT_STATE, (*SCRIPT, "--state"), GPT2),
     Case("optinspect replay --steps 3", (*REPLAY, "--steps", "3"), GPT2),
     Case("optinspect replay --steps 10, without a file", (*REPLAY, "--steps", "10"), ""),
+    Case("optinspect diff, ten steps apart", DIFF, GPT2, SCRIPT_ALL, LATER),
+    Case("optinspect diff, a file and itself", DIFF, GPT2, SCRIPT_ALL, GPT2),
+    Case("optinspect diff --trust-crc, likewise", (*DIFF, "--trust-crc"), GPT2, SCRIPT_ALL, GPT2),
     Case("optinspect --help", (sys.executable, "-m", "optinspect", "--help"), ""),
     Case("100,000 tensors: show --no-stats --json", (*SHOW, "--no-stats", "--json"), MANY),
     Case("100,000 tensors: show --json", (*SHOW, "--json"), MANY),
+    Case("100,000 tensors: diff --json", (*DIFF, "--json"), MANY, None, MANY),
     Case("100,000 tensors: script", SCRIPT, MANY),
 )
 
@@ -78,7 +85,7 @@ class Run:
 def run(case: Case, folder: Path) -> Run:
     # the path goes first: SCRIPT and PLAIN_READ read argv[1]
     head = len(SCRIPT) if case.command[: len(SCRIPT)] == SCRIPT else len(case.command)
-    path = [str(folder / case.file)] if case.file else []
+    path = [str(folder / name) for name in (case.file, case.second) if name]
     command = [*case.command[:head], *path, *case.command[head:]]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -94,6 +101,7 @@ def build(folder: Path, layers: int) -> None:
     if not (folder / GPT2).exists():
         maker = [sys.executable, str(HERE / "gpt2_checkpoint.py")]
         subprocess.run([*maker, str(folder / GPT2), "--layers", str(layers)], check=True)
+        subprocess.run([*maker, str(folder / LATER), "--layers", str(layers), "--later"], check=True)
         subprocess.run([*maker, str(folder / MANY), "--many"], check=True)
 
 

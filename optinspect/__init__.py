@@ -4,7 +4,10 @@
     optinspect.name(checkpoint)                    optimizer index → parameter name, with evidence
     optinspect.measure(checkpoint)                 statistics of every state tensor
     optinspect.show("ckpt.pt")                     the report that `optinspect show` prints
+    optinspect.check("ckpt.pt")                    will training resume from it: the findings of `optinspect check`
+    optinspect.diff("a.pt", "b.pt")                what changed between two checkpoints, as `optinspect diff` prints it
     optinspect.replay("ckpt.pt", grads=["grads"])  the steps after it, under its rule and under torch's
+    optinspect.prove(a, b)                         what the optimizer did between two open checkpoints, proved
     optinspect.AdamW(model.parameters())           an optimizer to train with, bit-equal with torch.optim.AdamW
     optinspect.Recorder(optimizer, "run/grads")    records the gradients that it uses, for `optinspect replay --grads`
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from optinspect.api_reports import check, diff, show
 from optinspect.version import __version__
 
 if TYPE_CHECKING:
@@ -23,9 +27,8 @@ if TYPE_CHECKING:
     from optinspect.measurement import Measured
     from optinspect.naming import Naming
     from optinspect.replaying import Replayed
-    from optinspect.report import Report
 
-__all__ = ["__version__", "measure", "name", "open", "replay", "show"]
+__all__ = ["__version__", "check", "diff", "measure", "name", "open", "replay", "show"]
 
 
 def open(
@@ -69,41 +72,6 @@ def measure(checkpoint: Checkpoint, *, weights: bool = False) -> Mapping[tuple[i
     return gather(checkpoint, Wanted(weights=weights)).measured or {}
 
 
-def show(  # noqa: PLR0913  one argument an option of the command
-    path: str,
-    *,
-    stats: bool = True,
-    weights: bool = False,
-    group: int | None = None,
-    filters: Iterable[str] = (),
-    sort: str | None = None,
-    limit: int | None = None,
-    model_state: str | None = None,
-    model_key: str | None = None,
-    optimizer_key: str | None = None,
-    max_memory: int | None = None,
-) -> Report:
-    """The report of `optinspect show` with the same options: tables of raw values, findings, what stands out.
-
-    Raises as `open` does.
-    """
-    from optinspect.commands.selection import Selection  # noqa: PLC0415
-    from optinspect.commands.show import Options, build  # noqa: PLC0415
-
-    return build(
-        path,
-        Options(
-            statistics=stats,
-            weights=weights,
-            selection=Selection(group, tuple(filters), sort, limit),
-            model_state=model_state,
-            model_key=model_key,
-            optimizer_key=optimizer_key,
-            max_memory=max_memory,
-        ),
-    )
-
-
 def replay(  # noqa: PLR0913  one argument an option of the command
     path: str,
     *,
@@ -140,9 +108,7 @@ def replay(  # noqa: PLR0913  one argument an option of the command
     given = list(grads)
     with ExitStack() as stack:
         checkpoint = stack.enter_context(
-            open(
-                path, model_state=model_state, model_key=model_key, optimizer_key=optimizer_key, max_memory=max_memory
-            )
+            open(path, model_state=model_state, model_key=model_key, optimizer_key=optimizer_key, max_memory=max_memory)
         )
         source: Gradients = Zero() if zero else Described(seed)
         if given:
@@ -151,13 +117,14 @@ def replay(  # noqa: PLR0913  one argument an option of the command
 
 
 def __getattr__(name: str) -> Any:
-    """`AdamW`: its base class is torch's, so it is made when it is first asked for. `Recorder` likewise comes late."""
+    """`AdamW`: its base class is torch's, so it is made when it is first asked for. The others come late too."""
     if name == "AdamW":
         from optinspect.training import adamw_class  # noqa: PLC0415
 
         return adamw_class()
-    if name == "Recorder":
+    if name in ("Recorder", "prove"):
+        from optinspect.proof import prove  # noqa: PLC0415
         from optinspect.recorder import Recorder  # noqa: PLC0415
 
-        return Recorder
+        return {"Recorder": Recorder, "prove": prove}[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,8 @@ Family = str
 class Problem:
     """Something in the file that is not as it should be, but does not stop the reading."""
 
-    kind: Literal["geometry", "truncated", "missing", "integrity", "structure"]
+    kind: Literal["geometry", "truncated", "missing", "integrity", "structure", "refused"]
+    """"refused": torch.load reads nothing of such a file."""
     route: str
     """Where: "optimizer.state[3].exp_avg", or a record's name."""
     message: str
@@ -43,6 +44,8 @@ class Input:
     layout: str
     bytes: int
     byteorder: ByteOrder = "little"
+    files: tuple[str, ...] = ()
+    """Of a directory: the files that were read, relative to `path`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class ModelState:
     """What was taken off the stored keys, for the report."""
     input: int = 0
     """Which of Checkpoint.inputs it lies in."""
+    order_from: str = ""
+    """Where the order of `entries` was learnt when the file keeps none: the architecture, and what told it."""
 
     @cached_property
     def by_name(self) -> Mapping[str, ModelEntry]:

@@ -13,10 +13,13 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from optinspect.commands.check_line import check
+from optinspect.commands.diff_line import diff
 from optinspect.commands.emit import emit, write_out
 from optinspect.commands.explain_line import explain
 from optinspect.commands.options import without_pydantic
 from optinspect.commands.replay_line import replay
+from optinspect.commands.rules_line import rules
 from optinspect.commands.show_line import show
 from optinspect.commands.task import Task, asks_for_json
 from optinspect.errors import MAX_MESSAGE, OptinspectError, UsageError
@@ -58,7 +61,10 @@ def optinspect(
 
 
 app.command(short_help="What a checkpoint holds, measured.")(show)
+app.command(short_help="What changed between two checkpoints.")(diff)
 app.command(short_help="The last step of one parameter, worked out.")(explain)
+app.command(short_help="Will training resume from it?")(check)
+app.command(short_help="What check looks for.")(rules)
 app.command(short_help="Steps run again, beside torch's.")(replay)
 
 

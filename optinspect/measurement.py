@@ -8,14 +8,13 @@ the figures do not depend on the number of threads. Memory is bounded: a few blo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from optinspect.bundles import Bundle, Extra, Plan, Slot, plan, tasks
 from optinspect.statistics import AdamTerms, JointStatistics, Statistics
-from optinspect.workers import Partial, in_order
+from optinspect.workers import Partial, default_threads, in_order, summed
 
 __all__ = ["AdamTerms", "Bundle", "Extra", "Measured", "Slot", "measure"]
 
@@ -71,22 +70,8 @@ def measure(
     A tensor that cannot be read is a problem of its bundle. Raises FileChanged when the file is being rewritten.
     """
     plans = (plan(bundle, weights, extra) for bundle in bundles)
-    threads = threads or min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4
-    )
-    current: tuple[int, Plan] | None = None
-    total = Partial()
-    for task, partials in in_order(tasks(plans), threads):
-        for part, partial in zip(task, partials, strict=True):
-            if current is not None and current[0] != part.number:
-                yield _measured(current[1], total)
-                total = Partial()
-            current = (part.number, part.plan)
-            total.add(partial)
-        if progress is not None:
-            progress(sum(part.nbytes for part in task))
-    if current is not None:
-        yield _measured(current[1], total)
+    for done, total in summed(in_order(tasks(plans), threads or default_threads()), progress):
+        yield _measured(done, total)
 
 
 def _measured(plan: Plan, total: Partial) -> Measured:

@@ -40,6 +40,10 @@ class Unit(str, Enum):
     """A step count: integral as a rule."""
     HISTOGRAM = "histogram"
     """Counts by binary exponent: {exponent: count}; drawn inline."""
+    BAR = "bar"
+    """A fraction 0…1, drawn as long as it is large."""
+    COSINE = "cosine"
+    """−1…1; how far from 1 where it is close to it."""
     ANY = "any"
     """Any plain value."""
 

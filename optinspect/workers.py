@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from math import nan
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -48,14 +49,26 @@ class Partial:
 Waiting = deque[tuple[list[Part], Future[list[Partial]]]]
 
 
-def in_order(tasks: Iterable[list[Part]], threads: int) -> Iterator[tuple[list[Part], list[Partial]]]:
-    """Run tasks on `threads` threads, a bounded number under way; small ones in this thread, where they cost less."""
-    own, local = Worker(), threading.local()
+class Runner(Protocol):
+    """One thread's way of working off a task: a result a part."""
+
+    def run(self, task: list[Part]) -> list[Partial]: ...
+
+
+def in_order(
+    tasks: Iterable[list[Part]], threads: int, runner: Callable[[], Runner] | None = None
+) -> Iterator[tuple[list[Part], list[Partial]]]:
+    """Run tasks on `threads` threads, a bounded number under way; small ones in this thread, where they cost less.
+
+    runner  makes what a thread works with; None: a Worker, which measures
+    """
+    make = runner or Worker
+    own, local = make(), threading.local()
 
     def work(task: list[Part]) -> list[Partial]:
         if not hasattr(local, "worker"):
-            local.worker = Worker()
-        worker: Worker = local.worker
+            local.worker = make()
+        worker: Runner = local.worker
         return worker.run(task)
 
     waiting: Waiting = deque()
@@ -100,7 +113,7 @@ class Worker:
         sampled = any(tensor.numel > WHOLE for tensor in part.convoy.values())
         self._buffers.extend(Buffer() for _ in range(len(part.convoy) - len(self._buffers)))
         for start in range(part.start, part.stop, BLOCK):
-            blocks = _read(part, start, min(start + BLOCK, part.stop), total.problems, self._buffers)
+            blocks = read_blocks(part, start, min(start + BLOCK, part.stop), total.problems, self._buffers)
             total.add(self._block(part.plan, blocks, sampled))
         return total
 
@@ -124,7 +137,7 @@ class Worker:
         """As `_part` and `_block`, of whole small parts at once."""
         results = [Partial() for _ in parts]
         blocks = [
-            _read(part, part.start, part.stop, result.problems, repeat(None))
+            read_blocks(part, part.start, part.stop, result.problems, repeat(None))
             for part, result in zip(parts, results, strict=True)
         ]
         every = iter(batches.statistics([block for found in blocks for block in found.values()], self._gauge))
@@ -155,7 +168,7 @@ def weight_norm(count: int, norm: float) -> JointStatistics:
     return JointStatistics(weight_count=count, weight_norm=norm)
 
 
-def _read(
+def read_blocks(
     part: Part, start: int, stop: int, problems: dict[Slot, str], buffers: Iterable[Buffer | None]
 ) -> dict[Slot, Array]:
     """The block of every tensor of the convoy that could be read so far."""
@@ -170,3 +183,31 @@ def _read(
         except OptinspectError as error:
             problems[slot] = error.message
     return blocks
+
+
+def default_threads() -> int:
+    """One a core, at most 4: beyond that they wait for the disk."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def summed(
+    results: Iterable[tuple[list[Part], list[Partial]]], progress: Callable[[int], None] | None = None
+) -> Iterator[tuple[Plan, Partial]]:
+    """What all parts of a bundle gave together, bundle by bundle, as soon as its last part is done.
+
+    progress  called with the number of bytes that a task has read
+    """
+    current: tuple[int, Plan] | None = None
+    total = Partial()
+    for task, partials in results:
+        for part, partial in zip(task, partials, strict=True):
+            if current is not None and current[0] != part.number:
+                yield current[1], total
+                total = Partial()
+            current = (part.number, part.plan)
+            total.add(partial)
+        if progress is not None:
+            progress(sum(part.nbytes for part in task))
+    if current is not None:
+        yield current[1], total

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-from optinspect.checkpoint import Checkpoint, ModelEntry, ParameterState, ParamGroup
+from optinspect.checkpoint import Checkpoint, ModelEntry
 from optinspect.commands.progress import Progress
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
-from optinspect.naming import name_parameters, unoptimized
-from optinspect.naming.base import NamedParameter, Naming
+from optinspect.naming import Proven, name_parameters, unoptimized
+from optinspect.naming.base import Naming
 from optinspect.optimizers import adam_terms
-from optinspect.tensors import CompositeRef, TensorRef
+from optinspect.subjects import Subject as Subject  # noqa: PLC0414  commands have it from here
+from optinspect.subjects import subjects_of
+from optinspect.tensors import TensorRef
 
 if TYPE_CHECKING:  # numpy is not loaded where nothing is measured
     from optinspect.measurement import Bundle, Measured
@@ -25,47 +26,6 @@ Key = tuple[int | None, int]
 
 Spare = tuple[int, ModelEntry, str]
 """A model's tensor that is in no group: number of the model, the tensor, what it seems to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One parameter of one optimizer with its name."""
-
-    optimizer: int
-    group: ParamGroup
-    state: ParameterState
-    named: NamedParameter
-
-    @property
-    def key(self) -> Key:
-        return self.optimizer, self.state.index
-
-    @property
-    def label(self) -> str:
-        """The name, or what stands in for it."""
-        return self.named.name or f"index {self.state.index}"
-
-    @property
-    def weight(self) -> TensorRef | None:
-        tensor = self.named.entry.tensor if self.named.entry else None
-        return tensor if isinstance(tensor, TensorRef) else None
-
-    @property
-    def tensors(self) -> dict[str, TensorRef]:
-        """State tensors by slot; those made of several come as "slot.part"."""
-        found: dict[str, TensorRef] = {}
-        for slot, tensor in self.state.tensors:
-            if isinstance(tensor, CompositeRef):
-                found.update((f"{slot}.{part}", ref) for part, ref in tensor.parts.items())
-            else:
-                found[slot] = tensor
-        return found
-
-    @property
-    def elements(self) -> int | None:
-        """Of the weight; as the state shows it where the weight is not known."""
-        shape = self.named.entry.shape if self.named.entry else self.state.shape
-        return None if shape is None else prod(shape)
 
 
 @dataclass(frozen=True)
@@ -105,12 +65,14 @@ class Wanted:
     statistics: bool = True
     weights: bool = False
     progress: bool = False
+    proven: Proven | None = None
+    """Names that the step from another checkpoint proves."""
 
 
 def gather(checkpoint: Checkpoint, wanted: Wanted) -> Facts:
     """Name everything, choose, and measure what was chosen. Raises UsageError for a group that does not exist."""
-    namings = name_parameters(checkpoint)
-    everything = tuple(_subjects(checkpoint, namings))
+    namings = name_parameters(checkpoint, wanted.proven)
+    everything = tuple(subjects_of(checkpoint, namings))
     selection = wanted.selection
     groups = {subject.group.number for subject in everything}
     groups |= {group.number for optimizer in checkpoint.optimizers for group in optimizer.groups}
@@ -130,13 +92,6 @@ def gather(checkpoint: Checkpoint, wanted: Wanted) -> Facts:
         weights=wanted.weights,
     )
     return replace(facts, measured=_measured(facts, wanted.progress)) if wanted.statistics else facts
-
-
-def _subjects(checkpoint: Checkpoint, namings: Sequence[Naming]) -> Iterator[Subject]:
-    for number, (optimizer, naming) in enumerate(zip(checkpoint.optimizers, namings, strict=True)):
-        groups = {group.number: group for group in optimizer.groups}
-        for state, named in zip(optimizer.parameters, naming.parameters, strict=True):
-            yield Subject(number, groups[state.group], state, named)
 
 
 def _selected(subject: Subject, selection: Selection) -> bool:

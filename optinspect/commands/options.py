@@ -9,10 +9,12 @@ import typer
 
 from optinspect.errors import UsageError
 from optinspect.render import RENDERERS
+from optinspect.render.base import everything
 
-FORMATS = ", ".join(each.name for each in RENDERERS)
+FORMATS = ", ".join(each.name for each in RENDERERS if each.accepts is everything)
+CHECK_FORMATS = ", ".join(each.name for each in RENDERERS)
 
-Path = Annotated[str, typer.Argument(metavar="PATH", help="A checkpoint file.")]
+Path = Annotated[str, typer.Argument(metavar="PATH", help="A checkpoint: a file, or a directory.")]
 
 NoStats = Annotated[bool, typer.Option("--no-stats", help="Structure only: read no tensor's values.")]
 Weights = Annotated[bool, typer.Option("--weights", help="Statistics of the model's weights too.")]
@@ -56,7 +58,9 @@ ExplainRule = Annotated[
 ]
 Seed = Annotated[str | None, typer.Option("--seed", metavar="N", help="Of what is drawn [default: 0].")]
 
-Checkpoint = Annotated[str | None, typer.Argument(metavar="PATH", help="A checkpoint file; none: a demonstration.")]
+Checkpoint = Annotated[
+    str | None, typer.Argument(metavar="PATH", help="A checkpoint, file or directory; none: a demonstration.")
+]
 Steps = Annotated[
     str | None,
     typer.Option("--steps", metavar="N", help="How many [default: all that are recorded, else 10]."),
@@ -91,6 +95,51 @@ CheckGradients = Annotated[
 Save = Annotated[
     str | None, typer.Option("--save", metavar="OUT", help="Write the replayed checkpoint, never over its input.")
 ]
+
+PathA = Annotated[str, typer.Argument(metavar="A", help="A checkpoint, the older one as a rule.")]
+PathB = Annotated[str, typer.Argument(metavar="B", help="The checkpoint to compare it with.")]
+Only = Annotated[
+    list[str],
+    typer.Option("--only", metavar="PART", help="Only weights, state, groups or other. Repeatable."),
+]
+Rtol = Annotated[
+    str | None, typer.Option("--rtol", metavar="X", help="Equal: |a-b| <= atol + rtol max(|a|,|b|) [default: 0].")
+]
+Atol = Annotated[str | None, typer.Option("--atol", metavar="X", help="The absolute part of it [default: 0].")]
+Chart = Annotated[bool, typer.Option("--chart", help="A chart of the relative change by layer.")]
+TrustCrc = Annotated[
+    bool,
+    typer.Option("--trust-crc", help="Believe the files' own checksums instead of reading tensors that have the same."),
+]
+ModelStateA = Annotated[
+    str | None, typer.Option("--model-state-a", metavar="FILE", help="The model of A, where it lies in another file.")
+]
+ModelStateB = Annotated[str | None, typer.Option("--model-state-b", metavar="FILE", help="The model of B, likewise.")]
+
+To = Annotated[str | None, typer.Option("--to", metavar="B", help="Prove what happened from PATH to this later one.")]
+Strict = Annotated[bool, typer.Option("--strict", help="With --to: exit with 2 where the files decide nothing.")]
+Previous = Annotated[
+    str | None, typer.Option("--previous", metavar="A", help="The save before it: names that the step between proves.")
+]
+
+Before = Annotated[
+    str | None,
+    typer.Option("--previous", metavar="P", help="An earlier checkpoint of the run: prove the steps between."),
+]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help="Checkpoints: files or directories.")]
+Select = Annotated[
+    list[str], typer.Option("--select", metavar="CODE", help="Only these rules: OI304, or all of OI3. Repeatable.")
+]
+Ignore = Annotated[
+    list[str], typer.Option("--ignore", metavar="CODE", help="Leave these rules out; they are counted. Repeatable.")
+]
+FailOn = Annotated[
+    str, typer.Option("--fail-on", metavar="LEVEL", help="Exit with 1 from here on: error, warning, note, never.")
+]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")]
+RuleStatistics = Annotated[bool, typer.Option("--statistics", help="Every rule with what it gave.")]
+Code = Annotated[str | None, typer.Argument(metavar="[CODE]", help="A rule, as in a finding: OI304.")]
+CheckFormat = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {CHECK_FORMATS}.")]
 
 Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {FORMATS}.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]

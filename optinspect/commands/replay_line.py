@@ -11,6 +11,7 @@ from optinspect.report import Report
 
 def replay(  # noqa: PLR0913, PLR0917  one argument an option
     path: opt.Checkpoint = None,
+    to: opt.To = None,
     steps: opt.Steps = None,
     grads: opt.Grads = [],  # noqa: B006  Typer copies it
     synthetic: opt.ReplaySynthetic = False,
@@ -25,7 +26,10 @@ def replay(  # noqa: PLR0913, PLR0917  one argument an option
     seed: opt.Seed = None,
     sort: opt.Sort = None,
     limit: opt.Limit = None,
+    strict: opt.Strict = False,
     model_state: opt.ModelState = None,
+    model_state_a: opt.ModelStateA = None,
+    model_state_b: opt.ModelStateB = None,
     model_key: opt.ModelKey = None,
     optimizer_key: opt.OptimizerKey = None,
     max_memory: opt.MaxMemory = None,
@@ -38,6 +42,8 @@ def replay(  # noqa: PLR0913, PLR0917  one argument an option
     quiet: opt.Quiet = False,
 ) -> Task:
     """Run steps from a checkpoint under its own rule and under another, and compare the two.
+
+    With --to: what the optimizer did up to that later checkpoint, proved from the two files. Exit status 1: refuted.
 
     Without a file: a small language model trained step by step, explained. Exit status 1: the two differ.
     """
@@ -65,6 +71,9 @@ def replay(  # noqa: PLR0913, PLR0917  one argument an option
             most=10 if output.format == "table" and limit is None else None,
             reading=command.Reading(model_state, model_key, optimizer_key, opt.parse_size(max_memory)),
             progress=not quiet,
+            to=to,
+            strict=strict,
+            model_states=(model_state_a or model_state, model_state_b),
         )
         return command.build(path, options)
 

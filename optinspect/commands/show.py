@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from optinspect.checkpoint import Checkpoint
 from optinspect.commands import damage, show_contents, show_remarks, show_tables
 from optinspect.commands.facts import Facts, Wanted, gather
 from optinspect.commands.selection import Selection
+from optinspect.errors import Undecidable
+from optinspect.naming import Proven
 from optinspect.reading import open_checkpoint
 from optinspect.report import Report
 
@@ -23,6 +26,7 @@ class Options:
     optimizer_key: str | None = None
     max_memory: int | None = None
     progress: bool = False
+    previous: str | None = None
 
 
 def build(path: str, options: Options) -> Report:
@@ -34,16 +38,36 @@ def build(path: str, options: Options) -> Report:
         optimizer_key=options.optimizer_key,
         max_memory=options.max_memory,
     ) as checkpoint:
-        wanted = Wanted(options.selection, options.statistics, options.weights, options.progress)
+        proven = _proven(checkpoint, options)
+        wanted = Wanted(options.selection, options.statistics, options.weights, options.progress, proven)
         report = report_of(gather(checkpoint, wanted), options.selection, _said(path, options))
         for tree in checkpoint.trees:
             tree.verify_unchanged()
         return report
 
 
+def _proven(checkpoint: Checkpoint, options: Options) -> Proven | None:
+    """The names that the step from the previous save proves."""
+    if options.previous is None:
+        return None
+    from optinspect.proof import prove  # noqa: PLC0415
+
+    with open_checkpoint(
+        options.previous,
+        model_key=options.model_key,
+        optimizer_key=options.optimizer_key,
+        max_memory=options.max_memory,
+    ) as before:
+        try:
+            return prove(before, checkpoint).names_b
+        except Undecidable as problem:
+            raise Undecidable(f"{options.previous}: {problem.message}", hint=problem.hint) from problem
+
+
 def _said(path: str, options: Options) -> tuple[str, ...]:
     """This command line, as far as it says where things are."""
     where = (
+        ("--previous", options.previous),
         ("--model-state", options.model_state),
         ("--model-key", options.model_key),
         ("--optimizer-key", options.optimizer_key),

@@ -52,7 +52,7 @@ def headline(checkpoint: Checkpoint) -> tuple[Line, ...]:
 
 def _contents(checkpoint: Checkpoint) -> Iterator[Line]:
     for model in checkpoint.models:
-        yield Line("model" if model.role == "model" else "average", _model(model))
+        yield Line("average" if model.role == "ema" else model.role, _model(model))
     for optimizer in checkpoint.optimizers:
         yield Line("optimizer", _optimizer(optimizer))
     for label, companions in (("scheduler", checkpoint.schedulers), ("scaler", checkpoint.scalers)):

@@ -17,6 +17,7 @@ def show(  # noqa: PLR0913, PLR0917  one argument an option
     filters: opt.Filter = [],  # noqa: B006  Typer copies it
     sort: opt.Sort = None,
     limit: opt.Limit = None,
+    previous: opt.Previous = None,
     model_state: opt.ModelState = None,
     model_key: opt.ModelKey = None,
     optimizer_key: opt.OptimizerKey = None,
@@ -48,6 +49,7 @@ def show(  # noqa: PLR0913, PLR0917  one argument an option
                 optimizer_key=optimizer_key,
                 max_memory=opt.parse_size(max_memory),
                 progress=not quiet,
+                previous=previous,
             ),
         )
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 
 from optinspect.containers.wording import line
 from optinspect.errors import FileChanged, UnreadableFile
@@ -55,6 +56,8 @@ class HeldFile:
             raise self._unreadable(next((text for test, text in _KINDS if test(status.st_mode)), "not a regular file"))
         self._identity = _identity(status)
         self.size = status.st_size
+        self.observer: Callable[[int, memoryview], None] | None = None
+        """Called with offset and bytes of every read, in the thread that read them."""
 
     def _open(self) -> int:
         try:
@@ -85,6 +88,8 @@ class HeldFile:
                 done += count
         except OSError as error:
             raise UnreadableFile(line(self.path, f"reading failed: {error.strerror}")) from None
+        if self.observer is not None:
+            self.observer(offset, buffer)
 
     def _read_positional(self, offset: int, buffer: memoryview) -> int:
         return os.preadv(self._descriptor, [buffer], offset)

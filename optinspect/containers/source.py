@@ -40,6 +40,11 @@ class ByteRange:
     def size(self) -> int:
         return self._size
 
+    @property
+    def place(self) -> tuple[Bytes, int]:
+        """What it is a part of, and where it begins there."""
+        return self._parent, self._offset
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from `offset`. Raises TruncatedCheckpoint past the end, UnreadableFile from the file."""
         if offset < 0 or offset + len(buffer) > self._size:

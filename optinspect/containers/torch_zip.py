@@ -61,7 +61,8 @@ class _Archive:
         data, damage = self._pickle_bytes()
         storages = StorageTable(self._locate)
         pickled = self._interpreted(data, damage, storages)
-        problems = [Problem("structure", route, message) for route, message in layout.problems]
+        problems = [Problem("refused", route, message) for route, message in layout.refusals]
+        problems += [Problem("structure", route, message) for route, message in layout.oddities]
         if damage:
             problems.append(Problem("integrity", PICKLE, damage))
         tree = Tree(

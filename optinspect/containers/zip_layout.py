@@ -15,10 +15,14 @@ _CHECKPOINT_ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl", "
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`folder` ends in "/" or is empty; problems are (record, what torch has against it)."""
+    """`folder` ends in "/" or is empty; the others are (record, what is wrong with it).
+
+    refusals  for these torch.load reads nothing of the file
+    """
 
     folder: str
-    problems: tuple[tuple[str, str], ...]
+    refusals: tuple[tuple[str, str], ...]
+    oddities: tuple[tuple[str, str], ...]
 
 
 def find(source: Source, entries: Sequence[Entry]) -> Layout:
@@ -30,10 +34,10 @@ def find(source: Source, entries: Sequence[Entry]) -> Layout:
     chosen = preferred if preferred in pickles else min(pickles, key=len, default=None)
     folder = chosen.removesuffix("data.pkl") if chosen is not None else None
     _refuse_others(source, names, folder)
-    return Layout(folder or "", tuple(_problems(names, folder or "")))
+    return Layout(folder or "", tuple(_refusals(names, folder or "")), tuple(_oddities(names)))
 
 
-def _problems(names: Sequence[str], folder: str) -> list[tuple[str, str]]:
+def _refusals(names: Sequence[str], folder: str) -> list[tuple[str, str]]:
     problems = []
     if folder == "":
         problems.append(
@@ -48,10 +52,14 @@ def _problems(names: Sequence[str], folder: str) -> list[tuple[str, str]]:
             problems.append((printable(other), found))
     if f"{folder}version" not in names and f"{folder}.data/version" not in names:
         problems.append(("version", "the record is missing: torch.load refuses the file"))
-    climbing = next((name for name in names if ".." in name.split("/") or name.startswith("/")), None)
-    if climbing is not None:
-        problems.append((printable(climbing), "a record's name climbs out of the archive; nothing is ever extracted"))
     return problems
+
+
+def _oddities(names: Sequence[str]) -> list[tuple[str, str]]:
+    climbing = next((name for name in names if ".." in name.split("/") or name.startswith("/")), None)
+    if climbing is None:
+        return []
+    return [(printable(climbing), "a record's name climbs out of the archive; nothing is ever extracted")]
 
 
 def _refuse_others(source: Source, names: Sequence[str], folder: str | None) -> None:
@@ -66,6 +74,9 @@ def _refuse_others(source: Source, names: Sequence[str], folder: str | None) -> 
         return
     if names and all(name.endswith(".npy") for name in names):
         raise _other(source, "an npz archive of numpy arrays (a checkpoint expected)", "open it with numpy.load")
+    if any(name.endswith(".weights.h5") for name in names):
+        hint = "its weights and optimizer are HDF5, which needs h5py or Keras to be read"
+        raise _other(source, "a Keras archive, whose weights are HDF5 (a PyTorch checkpoint expected)", hint)
     inside = [name for name in names if name.endswith(_CHECKPOINT_ENDINGS)]
     if inside:
         found = f"a zip archive that holds {printable(inside[0])}"

@@ -9,10 +9,12 @@ from optinspect.checkpoint import Checkpoint, Input, ModelState
 from optinspect.containers.base import Tree
 from optinspect.layouts.base import Layout, Wanted
 from optinspect.layouts.dictionary import DICTIONARY, LIGHTNING, MODULE, NANOGPT, STATE_DICT
+from optinspect.layouts.fastai import FASTAI
 
 LAYOUTS: tuple[Layout, ...] = (
     LIGHTNING,
     NANOGPT,
+    FASTAI,
     MODULE,
     STATE_DICT,
     DICTIONARY,
@@ -29,18 +31,23 @@ def find(
     """
     separate = any(role == "model_state" for role, _ in trees)
     parts: list[Checkpoint] = []
-    for number, (role, tree) in enumerate(trees):
+    for role, tree in trees:
         is_model = role == "model_state"
         chosen = Wanted(
             model_key=model_key if is_model or not separate else None,
             optimizer_key=None if is_model else optimizer_key,
         )
         layout = next(layout for layout in LAYOUTS if layout.recognises(tree))
-        part = layout.find(tree, chosen)
         given = Input(role, tree.path, tree.container, layout.name, tree.size, tree.byteorder)
-        part = _only_models(part) if is_model else part
-        parts.append(_numbered(replace(part, inputs=(given,), trees=(tree,)), number))
-    return merged(parts) if len(parts) > 1 else parts[0]
+        parts.append(replace(layout.find(tree, chosen), inputs=(given,), trees=(tree,)))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Checkpoint]) -> Checkpoint:
+    """Checkpoints of one input each as one; of a "model_state" input only the models are taken."""
+    taken = [_only_models(part) if part.inputs[0].role == "model_state" else part for part in parts]
+    numbered = [_numbered(part, number) for number, part in enumerate(taken)]
+    return merged(numbered) if len(numbered) > 1 else numbered[0]
 
 
 def _only_models(part: Checkpoint) -> Checkpoint:

@@ -42,7 +42,7 @@ COUNTER = re.compile(
     r"_*(?:(?:global|current|cur|train|start|last|optimizer|opt|completed)_)*"
     r"(?:steps?|epochs?|it|iters?|iterations?|iter_num|updates?|batch|batch_idx|samples(?:_seen)?|n?tokens(?:_seen)?)"
     r"(?:_num|_seen|_run|_count|_idx|_completed)?_*"
-    r"|(?:num_updates|n_iter|n_updates|n_averaged|total_batch_idx)",
+    r"|_?(?:num_updates|num_timesteps|n_iter|n_updates|n_averaged|total_batch_idx)",
     re.IGNORECASE,
 )
 CONFIG = re.compile(
@@ -95,6 +95,8 @@ def is_scaler(value: object, route: str) -> bool:
     if held is None:
         return False
     if {"scale", "growth_factor"} <= held.keys() or {"scale", "_growth_tracker"} <= held.keys():
+        return True
+    if {"cur_scale", "dynamic"} <= held.keys():  # DeepSpeed's
         return True
     return not held and SCALER_NAME.search(last(route)) is not None
 

@@ -99,7 +99,12 @@ class _Finder:
         root = mapping(self.tree.root)
         if root is None or self.walk.root.role is not None or not self._nodes("optimizer"):
             return []
-        tensors = {key: item for key, item in root.items() if isinstance(item, TensorRef) and item.shape}
+        taken = {id(node.value) for node in self.walk.found}  # a random state is a tensor too
+        tensors = {
+            key: item
+            for key, item in root.items()
+            if isinstance(item, TensorRef) and item.shape and id(item) not in taken
+        }
         return [self._built(models.of_mapping(tensors), "")] if tensors else []
 
     def _optimizer(self, node: Node) -> tuple[OptimizerState, Groups]:

@@ -91,7 +91,7 @@ def _names(
 ) -> tuple[str, ...] | None:
     """param_names, or the keys themselves where they are names."""
     if settings.get("param_names") is None:
-        named = params and all(isinstance(key, str) and not key.isdigit() and key[0] != "<" for key in params if key)
+        named = params and all(isinstance(key, str) and not key.isdigit() and key[:1] != "<" for key in params)
         return tuple(map(str, params)) if named else None
     names = sequence(settings["param_names"])
     if names is None or not all(isinstance(name, str) for name in names):

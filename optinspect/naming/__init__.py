@@ -7,35 +7,50 @@ withhold a forced name that it disputes. What no source names stays `none`, with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from optinspect.checkpoint import Checkpoint, ModelEntry
-from optinspect.naming import order, recorded, shapes
+from optinspect.naming import order, recorded, shapes, step
 from optinspect.naming.base import Contradiction, Evidence, NamedParameter, Naming
 from optinspect.naming.pairing import Tensor, question_for
 from optinspect.naming.question import Proposal, Question, Source, distinct
 
 __all__ = ["EVIDENCE", "Contradiction", "Evidence", "NamedParameter", "Naming", "name_parameters", "unoptimized"]
 
-EVIDENCE: tuple[Source, ...] = (recorded.propose, shapes.propose, order.propose)
+EVIDENCE: tuple[Source, ...] = (step.propose, recorded.propose, shapes.propose, order.propose)
 
 
-def name_parameters(checkpoint: Checkpoint) -> tuple[Naming, ...]:
-    """The names of every optimizer's parameters, one Naming per optimizer, each in index order. No I/O."""
-    questions = [question_for(checkpoint, number) for number in range(len(checkpoint.optimizers))]
+Proven = Mapping[tuple[int, int], Tensor]
+"""(optimizer, index) → the tensor that a step from another checkpoint proves it to be."""
+
+
+def name_parameters(checkpoint: Checkpoint, proven: Proven | None = None) -> tuple[Naming, ...]:
+    """The names of every optimizer's parameters, one Naming per optimizer, each in index order. No I/O.
+
+    proven  from a Proof between this checkpoint and its neighbour (`names_a` or `names_b`): `step` evidence
+    """
+    questions = [_asked(checkpoint, number, proven) for number in range(len(checkpoint.optimizers))]
     namings = [_name(question) for question in questions]
     if len(namings) < 2:
         return tuple(namings)
     taken: frozenset[Tensor] = frozenset()
     for number in sorted(range(len(namings)), key=lambda number: _openness(namings[number])):
         if _openness(namings[number]) > 0 or _stepped(namings[number]) & taken:
-            question = question_for(checkpoint, number, taken)
+            question = _asked(checkpoint, number, proven, taken)
             if any(question.includes(pool) for pool in question.pools):
                 namings[number] = _name(question)
         taken |= _stepped(namings[number])
     return tuple(namings)
+
+
+def _asked(
+    checkpoint: Checkpoint, number: int, proven: Proven | None, taken: frozenset[Tensor] = frozenset()
+) -> Question:
+    question = question_for(checkpoint, number, taken)
+    mine = {index: place for (optimizer, index), place in (proven or {}).items() if optimizer == number}
+    return replace(question, proven=mine) if mine else question
 
 
 def _stepped(naming: Naming) -> frozenset[Tensor]:
@@ -56,13 +71,25 @@ def _name(question: Question) -> Naming:
     for source in EVIDENCE:
         proposal = source(question, known)
         proposals.append(proposal)
-        known = {**proposal.named, **{i: row for i, row in known.items() if i not in proposal.withheld}}
+        known = {**_free(proposal.named, known), **{i: r for i, r in known.items() if _stays(r, proposal.withheld)}}
     return Naming(
         optimizer=question.number,
         parameters=tuple(known.get(index) or _unnamed(question, index) for index in range(len(question.shapes))),
         contradictions=tuple(item for proposal in proposals for item in proposal.contradictions),
         notes=tuple(note for proposal in proposals for note in proposal.notes),
     )
+
+
+def _stays(row: NamedParameter, withheld: frozenset[int]) -> bool:
+    return row.evidence == "step" or row.index not in withheld
+
+
+def _free(named: Mapping[int, NamedParameter], known: Mapping[int, NamedParameter]) -> Mapping[int, NamedParameter]:
+    """Without names that a step has proved to be another index's."""
+    taken = {(row.model, row.name) for row in known.values() if row.evidence == "step"}
+    if not taken:
+        return named
+    return {index: row for index, row in named.items() if index in known or (row.model, row.name) not in taken}
 
 
 def _unnamed(question: Question, index: int) -> NamedParameter:

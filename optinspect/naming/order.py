@@ -149,15 +149,22 @@ def _agreed(question: Question, found: Matches) -> list[int | None]:
 def _rows(question: Question, reading: Reading) -> Iterable[tuple[int, NamedParameter]]:
     solutions = reading.solutions if reading.counted is None else reading.counted.solutions
     rivals = _Rivals(question, reading)
+    convention = _convention(reading)
     for index, position in enumerate(reading.fit.positions):
         if position is not None:
             candidate = reading.pool.candidates[position]
             yield (
                 index,
                 question.named(
-                    index, candidate, "order", reading.fit.title, solutions or None, rivals.of(index, candidate.name)
+                    index, candidate, "order", convention, solutions or None, rivals.of(index, candidate.name)
                 ),
             )
+
+
+def _convention(reading: Reading) -> str:
+    """The rule that was taken, and whose module order it is where the file itself keeps none."""
+    source = reading.pool.order_from
+    return f"{reading.fit.title.removesuffix(', module order')}, {source}" if source else reading.fit.title
 
 
 class _Rivals:

@@ -82,6 +82,7 @@ def _pool(models: Sequence[ModelState], numbers: tuple[int, ...]) -> Pool:
         tuple(row for row in rows if row.entry.is_buffer),
         all(models[number].ordered for number in numbers),
         numbers,
+        next((models[number].order_from for number in numbers if models[number].order_from), ""),
     )
 
 

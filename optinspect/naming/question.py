@@ -48,6 +48,8 @@ class Pool:
     doubtful: tuple[Candidate, ...]
     ordered: bool
     models: tuple[int, ...]
+    order_from: str = ""
+    """Whose order it is where the file itself has none."""
 
     @cached_property
     def supply(self) -> Counter[Shape]:
@@ -73,7 +75,7 @@ class Pool:
         if not names:
             return self
         left = tuple(c for c in self.candidates if (c.model, c.entry.name) not in names)
-        return Pool(left, self.doubtful, self.ordered, self.models)
+        return Pool(left, self.doubtful, self.ordered, self.models, self.order_from)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Question:
     pools     the readings of which model(s) it steps, likeliest first; universe: all of them
     alone     the checkpoint has no other optimizer
     by_key    members of a group are taken in the order of their keys, not of the group's list
+    proven    index → (model, name) of the tensor that a step from another checkpoint proves it to be
     """
 
     number: int
@@ -91,6 +94,7 @@ class Question:
     universe: Pool
     alone: bool = True
     by_key: bool = False
+    proven: Mapping[int, tuple[int, str]] = field(default_factory=dict)
 
     @cached_property
     def shapes(self) -> tuple[Shape | None, ...]:

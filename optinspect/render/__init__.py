@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from optinspect.render import csv, json, markdown, tables
+from optinspect.render import csv, github, json, markdown, tables
 from optinspect.render.base import Renderer, Screen
 
-RENDERERS: tuple[Renderer, ...] = (tables.RENDERER, json.RENDERER, csv.RENDERER, markdown.RENDERER)
+RENDERERS: tuple[Renderer, ...] = (tables.RENDERER, json.RENDERER, csv.RENDERER, markdown.RENDERER, github.RENDERER)
 
 __all__ = ["RENDERERS", "Renderer", "Screen"]

@@ -75,6 +75,7 @@ def _input(each: Input) -> dict[str, Any]:
         "layout": each.layout,
         "bytes": each.bytes,
         "byteorder": each.byteorder,
+        "files": list(each.files),
     }
 
 

@@ -19,7 +19,8 @@ def render(report: Report, screen: Screen) -> str:
 
 def _lines(report: Report, screen: Screen) -> Iterator[str]:
     for each in report.inputs:
-        facts = f"{each.container}, layout {each.layout}, {size(each.bytes, screen.glyphs)}, {each.byteorder}-endian"
+        kind = f"{each.container} of {len(each.files)} files" if len(each.files) > 1 else each.container
+        facts = f"{kind}, layout {each.layout}, {size(each.bytes, screen.glyphs)}, {each.byteorder}-endian"
         yield f"**{literal(visible(each.path, 1000))}** {literal(visible(facts))}"
         yield ""
     yield from _said(report.headline)

@@ -13,6 +13,8 @@ from optinspect.report import Unit
 
 Formatter = Callable[[Any, Glyphs], str]
 
+BAR = 40
+"""Cells of the longest bar."""
 IEC = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -51,6 +53,24 @@ def percent(value: Any, glyphs: Glyphs) -> str:
     if value in (0, 1):
         return f"{value:.0%}"
     return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(rounded := f"{value:.1%}", rounded)
+
+
+def cosine(value: Any, glyphs: Glyphs) -> str:
+    """Four decimals. Only 1 is 1: what would round to it is told by its distance."""
+    if not isinstance(value, int | float) or not isfinite(value):
+        return anything(value, glyphs)
+    if abs(value) == 1 or value == 0:
+        return f"{value:.0f}".replace("-0", "0")
+    if round(abs(value), 4) == 1:
+        return f"{'-' * (value < 0)}(1-{1 - abs(value):.1e})"
+    return f"{value:.4f}"
+
+
+def bar(value: Any, glyphs: Glyphs) -> str:
+    """As long as the fraction is large; nothing for 0, at least one cell for the rest."""
+    if not isinstance(value, int | float) or not isfinite(value):
+        return anything(value, glyphs)
+    return glyphs.bars[-1] * (max(1, round(min(value, 1) * BAR)) if value > 0 else 0)
 
 
 def size(value: Any, glyphs: Glyphs) -> str:
@@ -113,11 +133,13 @@ FORMATTERS: Mapping[Unit, Formatter] = {
     Unit.LIST: listing,
     Unit.STEP: step,
     Unit.HISTOGRAM: sparkline,
+    Unit.COSINE: cosine,
+    Unit.BAR: bar,
     Unit.ANY: anything,
 }
 """Every unit has one way of being written."""
 
-LEFT = frozenset({Unit.TEXT, Unit.NAME, Unit.LIST, Unit.ANY, Unit.HISTOGRAM, Unit.SHAPE})
+LEFT = frozenset({Unit.TEXT, Unit.NAME, Unit.LIST, Unit.ANY, Unit.HISTOGRAM, Unit.BAR, Unit.SHAPE})
 """Units set flush left; the others are numbers, set flush right."""
 
 WRAPS = frozenset({Unit.TEXT, Unit.NAME, Unit.LIST, Unit.ANY})

@@ -52,7 +52,8 @@ def _block(lines: Iterable[str]) -> str:
 def _inputs(inputs: Iterable[Input], screen: Screen) -> Iterator[str]:
     """Each file on one line: path, then container, layout, size and byte order."""
     for each in inputs:
-        facts = (each.container, f"layout {each.layout}", size(each.bytes, screen.glyphs), f"{each.byteorder}-endian")
+        kind = f"{each.container} of {len(each.files)} files" if len(each.files) > 1 else each.container
+        facts = (kind, f"layout {each.layout}", size(each.bytes, screen.glyphs), f"{each.byteorder}-endian")
         role = "" if each.role == "checkpoint" else f" ({each.role})"
         yield screen.style(visible(each.path, 1000), "1") + f"{role}  " + visible(", ".join(facts))
 

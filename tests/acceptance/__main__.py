@@ -33,11 +33,13 @@ def read_table(room: str, verdicts: list[Verdict]) -> int:
     for verdict in verdicts:
         if verdict.refused and not verdict.wrong:
             print(f"  refused {verdict.case}: {verdict.refused}")
-    tensors, unread = sum(v.tensors for v in verdicts), sum(v.unread for v in verdicts)
+    tensors, unread, sums = (
+        sum(figures) for figures in zip(*((v.tensors, v.unread, v.sums) for v in verdicts), strict=True)
+    )
     refused = sum(verdict.refused is not None and not verdict.wrong for verdict in verdicts)
     read = len(verdicts) - refused
     print(f"{room}: {read - len(bad)} of {read} cases read are right, {refused} were refused; ", end="")
-    print(f"{tensors} tensors bit-equal with torch's, {unread} files that torch cannot read here")
+    print(f"{tensors} tensors bit-equal with torch's, {sums} sums equal, {unread} inputs that torch cannot read here")
     for evidence in (*CERTAIN, "fingerprint", "order", "none", "position"):
         right, mistaken, none = (names[f"{evidence} {result}"] for result in ("right", "wrong", "none"))
         if right or mistaken or none:

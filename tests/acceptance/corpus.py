@@ -18,9 +18,6 @@ LATER_ROOMS = ("pairs", "faults", "frameworks")
 """Opened and named as far as plain files go; their own questions belong to other commands."""
 REFUSABLE = ("fmt_tar", "fmt_torchscript", "fmt_exported_program", "fmt_plain_pickle")
 """Cases whose truth accepts a refusal: other formats, and a pickle of torch files inside bytes."""
-OWN_LAYOUTS = (".metadata", "zero_pp_rank", "_rank0", "_rank1", "::", "-of-0000", "recipe_state", "learner.pth")
-"""Parts of names of files that need a layout of their own: several that only make sense together, fastai's lists."""
-
 
 OWN = Path(__file__).parents[1] / "data"
 
@@ -45,6 +42,8 @@ class TrueOptimizer:
     steps: tuple[float | None, ...]
     slots: frozenset[str]
     stateless: frozenset[int]
+    prints: tuple[Mapping[str, Any], ...] = ()
+    """Per position: slot → shape, dtype and float64 sum, where the truth has them."""
 
     @property
     def family(self) -> str:
@@ -71,10 +70,6 @@ class Case:
         return self.folder.name in REFUSABLE or self.truth.get("fault") == "not_a_checkpoint"
 
     @property
-    def needs_own_layout(self) -> bool:
-        return any(part in str(path) for pair in self.files for path in pair for part in OWN_LAYOUTS)
-
-    @property
     def prefix(self) -> str:
         return str(self.truth.get("prefix") or "")
 
@@ -87,13 +82,10 @@ class Case:
     @cached_property
     def files(self) -> tuple[tuple[Path, Path | None], ...]:
         if self.room == "frameworks":
-            described = self.truth.get("truth_describes") or ""
-            both = zip(self.truth["optimizer_files"], self.truth["model_files"], strict=False)
-            pairs = [pair for pair in both if pair[0].startswith(described)]
-        else:
-            models = [model["file"] for model in self.truth["models"] if "file" in model]
-            names = dict.fromkeys(one.file for one in self.optimizers) or dict.fromkeys(models or self.truth["files"])
-            pairs = ((name, models[0] if models else name) for name in names)
+            return ((self.folder / _whole(self.truth), None),)
+        models = [model["file"] for model in self.truth["models"] if "file" in model]
+        names = dict.fromkeys(one.file for one in self.optimizers) or dict.fromkeys(models or self.truth["files"])
+        pairs = ((name, models[0] if models else name) for name in names)
         return tuple(
             (self.folder / name, None if model == name or ":" in model else self.folder / model)
             for name, model in pairs
@@ -134,7 +126,22 @@ def _optimizer(truth: Mapping[str, Any], number: int, told: Mapping[str, Any]) -
     )
 
 
-_NOT_HYPERPARAMETERS = ("param_names_in_index_order", "indices", "shapes", "saved_has_param_names", "lr_base")
+_NOT_HYPERPARAMETERS = (
+    "param_names_in_index_order",
+    "indices_note",
+    "indices",
+    "shapes",
+    "saved_has_param_names",
+    "lr_base",
+)
+
+
+def _whole(truth: Mapping[str, Any]) -> str:
+    """What a user gives: the file that holds everything, else the directory that all the files lie in."""
+    described = truth.get("truth_describes") or ""
+    told = (*truth["optimizer_files"], *truth["model_files"])
+    names = {name.partition("::")[0] for name in told if name.startswith(described)}
+    return names.pop() if len(names) == 1 else os.path.commonpath([str(Path(name).parent) for name in names])
 
 
 def _framework_optimizer(truth: Mapping[str, Any], number: int, told: Mapping[str, Any]) -> TrueOptimizer:
@@ -142,9 +149,8 @@ def _framework_optimizer(truth: Mapping[str, Any], number: int, told: Mapping[st
     shapes = [shape for group in told["groups"] for shape in group.get("shapes", ())]
     without = set(told.get("params_without_state") or ())
     tied = truth.get("tied") or ()
-    files = [name for name in truth["optimizer_files"] if name.startswith(truth.get("truth_describes") or "")]
     return TrueOptimizer(
-        file=files[min(number, len(files) - 1)],
+        file=_whole(truth),
         path=(),
         role=str(number),
         cls=told["class"],
@@ -154,6 +160,7 @@ def _framework_optimizer(truth: Mapping[str, Any], number: int, told: Mapping[st
         steps=tuple((told.get("step_per_param") or {}).get(name) for name in names),
         slots=frozenset(told.get("state_keys") or ()),
         stateless=frozenset(i for i, name in enumerate(names) if name in without),
+        prints=tuple((told.get("state_fingerprints") or {}).get(name, {}) for name in names),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optinspect.blocks import chunks
 from optinspect.checkpoint import Checkpoint, OptimizerState
 from optinspect.errors import MAX_MESSAGE, OptinspectError
 from optinspect.naming import name_parameters
@@ -37,6 +38,8 @@ class Verdict:
     """"forced right", "order wrong", "none none", …; "position right" and "position wrong" for comparison."""
     tensors: int = 0
     """Compared with torch, bit for bit."""
+    sums: int = 0
+    """State tensors whose float64 sum is the truth's."""
     unread: int = 0
     """Files that torch could not read here."""
 
@@ -44,9 +47,6 @@ class Verdict:
 def judge(case: Case) -> Verdict:
     """Open every file of the case through the public way and compare."""
     verdict = Verdict(case.id)
-    if case.needs_own_layout:
-        verdict.refused = "needs a layout of its own: not read as plain files"
-        return verdict
     for path, model in case.files:
         try:
             with open_checkpoint(str(path), model_state=None if model is None else str(model)) as checkpoint:
@@ -73,6 +73,9 @@ def _compare(case: Case, path: Path, checkpoint: Checkpoint, verdict: Verdict) -
         where = found.route or "(top)"
         verdict.wrong += [f"{where}: {line}" for line in optimizer_faults(truth, found)]
         _score(case, truth, checkpoint, naming, verdict)
+        lines = list(fingerprints(truth, found))
+        verdict.sums += lines.count("=")
+        verdict.wrong += [f"{where}: {line}" for line in lines if line != "="][:5]
     _values(case, checkpoint, verdict)
 
 
@@ -119,6 +122,27 @@ def _parameter_faults(truth: TrueOptimizer, found: OptimizerState) -> Iterator[s
     nested = {slot.partition(".")[0] for slot in slots}
     if missing := {slot for slot in truth.slots if not slot.startswith("__")} - slots - nested:
         yield f"slots {sorted(missing)} are missing among {sorted(slots)}"
+
+
+def fingerprints(truth: TrueOptimizer, found: OptimizerState) -> Iterator[str]:
+    """Shape and float64 sum of every state tensor, gathered from all shards; "=" for each that agrees."""
+    for parameter, prints in zip(found.parameters, truth.prints, strict=False):
+        for slot, expected in prints.items():
+            value, where = parameter.slots.get(slot), f"[{parameter.index}].{slot}"
+            if not isinstance(value, TensorRef):
+                if isinstance(expected, Mapping) and value is not None and slot != "step":
+                    yield f"{where}: {type(value).__name__} (truth: a tensor)"
+                continue
+            if not isinstance(expected, Mapping):
+                continue
+            if value.shape != tuple(expected["shape"]) or value.dtype.name != expected["dtype"]:
+                yield f"{where}: {value.dtype.name}{value.shape} (truth: {expected['dtype']}{expected['shape']})"
+                continue
+            blocks = [block.astype("f8") for block in chunks(value)]
+            total, size = (sum(float(part.sum()) for part in parts) for parts in (blocks, map(abs, blocks)))
+            # Sums in another order: 1e-12 of the absolute sum is some 5,000 roundings.
+            good = math.isclose(total, expected["sum"], rel_tol=0, abs_tol=1e-12 * size + 1e-300)
+            yield "=" if good else f"{where}: sum {total!r} (truth: {expected['sum']!r})"
 
 
 def _same(got: Any, truth: Any) -> bool:

@@ -1,0 +1,115 @@
+"""OI507 to OI509: hyperparameters that have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
+from optinspect.checks.values import Found
+from optinspect.optimizers.recognise import LABELS
+from optinspect.report import Severity
+
+ALIASES = {
+    "weight_decay_rate": "weight_decay",
+    "wd": "weight_decay",
+    "decay": "weight_decay",
+    "l2": "weight_decay",
+    "learning_rate": "lr",
+    "lrate": "lr",
+    "epsilon": "eps",
+    "beta": "betas",
+    "beta1": "betas",
+    "beta2": "betas",
+    "momentum": "betas",
+}
+"""What people write for the keys of torch; each counts where an optimizer has the right one, not the left."""
+HALF_OF_ONE = {"float64": 2.0**-54, "float32": 2.0**-25, "bfloat16": 2.0**-9, "float16": 2.0**-12}
+"""1 − x rounds to 1 below this, in the arithmetic of the weight's dtype."""
+EPS_IN_HALF = 2.0**-25
+"""Below it a number is 0 in float16."""
+
+
+@rule("OI507", Severity.WARNING, title="a setting that nobody reads", requires=("OI505",))
+def misspelt(context: Context) -> Iterable[Complaint]:
+    """A group has a key that torch does not know, and that looks like one that it does.
+
+    Why it matters: torch keeps unknown keys without a word: weight_decay_rate=0.0 leaves weight_decay at its default.
+    Harmless when: your own code reads the key.
+    Repair: spell it as torch does, and look at what the default has done so far.
+    Seen: mt-dnn PR#37 (`weight_decay_rate`), wekws#23, HeavyBall#71 (weight decay was always 0).
+    """
+    found = []
+    for number, optimizer, group in context.groups:
+        description = context.facts.descriptions.get((number, group.number))
+        if description is None or description.source != "torch.optim":
+            continue
+        for key in group.hyperparameters:
+            meant = _meant(key, description.defaults.keys())
+            if meant is not None:
+                found.append((number, optimizer, group, key, f"{key} is not read by {description.name}: {meant} is"))
+    return context.alike(found)
+
+
+def _meant(key: str, known: Iterable[str]) -> str | None:
+    names = set(known)
+    if key in names or key in LABELS:
+        return None
+    if ALIASES.get(key) in names:
+        return ALIASES[key]
+    return next((name for name in sorted(names) if len(name) > 4 and _close(key, name)), None)
+
+
+def _close(a: str, b: str) -> bool:
+    """One letter more, less or other, two neighbours exchanged, or only another way of joining words."""
+    if a.replace("-", "_").lower() == b or a.replace("_", "").lower() == b.replace("_", ""):
+        return True
+    if abs(len(a) - len(b)) > 1:
+        return False
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    x, y = a[start:], b[start:]
+    return x[1:] == y[1:] or x[1:] == y or x == y[1:] or (x[:2] == y[:2][::-1] and x[2:] == y[2:])
+
+
+@rule("OI508", Severity.WARNING, title="eps is 0 in the weights' dtype", requires=("OI503",))
+def eps_underflows(context: Context) -> Iterable[Complaint]:
+    """Weights are float16 and eps is so small that it rounds to 0 there (below 3e-8).
+
+    Why it matters: 0/0 is NaN where a gradient is exactly 0, and the weight is lost with the first step (measured).
+    Harmless when: the update is computed in float32 master weights.
+    Repair: eps=1e-4 for pure float16, or float32 weights.
+    Seen: pytorch#147437, glide-finetune#5, optax#1754.
+    """
+    found: Found = []
+    for subject in context.subjects:
+        value = subject.group.number_of("eps")
+        description = context.facts.description(subject)
+        torchs = description is not None and description.source == "torch.optim"
+        half = subject.weight is not None and subject.weight.dtype.name == "float16"
+        if torchs and half and value is not None and 0 < value < EPS_IN_HALF:
+            found.append((subject, None, f"eps {value:g} is 0 in float16"))
+    return context.each(found)
+
+
+@rule("OI509", Severity.NOTE, title="weight decay without effect", requires=("OI501", "OI504"))
+def decay_inert(context: Context) -> Iterable[Complaint]:
+    """1 − lr·weight_decay rounds to 1 in the dtype of the weights: nothing decays.
+
+    Why it matters: the run is configured with a decay that it does not have; at 2⁻⁹ and below in bfloat16.
+    Harmless when: lr is near the end of its schedule, or float32 master weights exist elsewhere.
+    Repair: keep float32 master weights, or do not count on the decay.
+    Seen: OneTrainer#996.
+    """
+    found: Found = []
+    for subject in context.subjects:
+        families = context.facts.checkpoint.optimizers[subject.optimizer].families
+        rate, decay = subject.group.number_of("lr"), subject.group.number_of("weight_decay")
+        limit = HALF_OF_ONE.get(subject.weight.dtype.name) if subject.weight is not None else None
+        if families == ("AdamW",) and rate and decay and limit is not None and 0 < rate * decay < limit:
+            dtype = subject.weight.dtype.name if subject.weight is not None else ""
+            found.append((subject, None, f"1 − lr·weight_decay with {rate * decay:.2g} is 1 in {dtype}"))
+    if not context.subjects:
+        raise Skip("no parameters to look at")
+    yield from context.each(found)
+
+
+RULES: tuple[Rule, ...] = (misspelt, eps_underflows, decay_inert)

@@ -1,0 +1,128 @@
+"""What the rules look at, computed once: names, every value measured, every checksum, in one pass over the bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from optinspect.checkpoint import Checkpoint, ModelEntry
+from optinspect.checks.integrity import Integrity, Watch
+from optinspect.checks.peculiar import Peculiar, look, standards
+from optinspect.layouts.slots import tensor_class
+from optinspect.measurement import AdamTerms, Bundle, Measured, measure
+from optinspect.naming import name_parameters
+from optinspect.naming.base import Naming
+from optinspect.optimizers import Optimizer, adam_terms, candidates
+from optinspect.statistics import Statistics
+from optinspect.subjects import Subject, subjects_of
+from optinspect.tensors import CompositeRef, TensorRef
+
+Key = tuple[int | None, int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """subjects: the parameters of all optimizers; loose: (model, tensor) of no subject; measured: by key, every value.
+
+    A loose tensor is measured under (None, its place in `loose`).
+    """
+
+    checkpoint: Checkpoint
+    namings: tuple[Naming, ...]
+    subjects: tuple[Subject, ...]
+    loose: tuple[tuple[int, ModelEntry], ...]
+    measured: Mapping[Key, Measured]
+    integrity: Integrity
+
+    @cached_property
+    def of_optimizer(self) -> Mapping[int, Sequence[Subject]]:
+        found: dict[int, list[Subject]] = {number: [] for number in range(len(self.checkpoint.optimizers))}
+        for subject in self.subjects:
+            found[subject.optimizer].append(subject)
+        return found
+
+    @cached_property
+    def descriptions(self) -> Mapping[tuple[int, int], Optimizer | None]:
+        """(optimizer, group) → what is known of the likeliest optimizer that the group's keys and slots allow."""
+        found: dict[tuple[int, int], Optimizer | None] = {}
+        for number, optimizer in enumerate(self.checkpoint.optimizers):
+            slots = {slot for p in optimizer.parameters for slot, value in p.slots.items() if value is not None}
+            values = [value for p in optimizer.parameters for value in p.slots.values()]
+            classes = set(filter(None, (tensor_class(value) for value in values if isinstance(value, CompositeRef))))
+            for group in optimizer.groups:
+                fitting = candidates(group.hyperparameters, slots, classes)
+                known = (one for one in fitting if one.name in optimizer.families)
+                found[number, group.number] = next(known, None)
+        return found
+
+    def description(self, subject: Subject) -> Optimizer | None:
+        return self.descriptions.get((subject.optimizer, subject.group.number))
+
+    @cached_property
+    def steps(self) -> tuple[float | None, ...]:
+        """The step count that most parameters of each optimizer have; None without any."""
+        counts = [Counter(each.steps) for each in self.checkpoint.optimizers]
+        return tuple(each.most_common(1)[0][0] if each else None for each in counts)
+
+    def statistics(self, subject: Subject) -> Mapping[str, Statistics]:
+        found = self.measured.get(subject.key)
+        return found.statistics if found else {}
+
+    def weight(self, subject: Subject) -> Statistics | None:
+        found = self.measured.get(subject.key)
+        return found.weight if found else None
+
+    def peculiar(self, key: Key) -> Peculiar:
+        found = self.measured.get(key)
+        extra = found.extra if found else None
+        return extra if isinstance(extra, Peculiar) else Peculiar()
+
+    @cached_property
+    def siblings(self) -> Mapping[tuple[int, str], Sequence[Subject]]:
+        """(optimizer, module) → the parameters of that very module, by their names."""
+        found: dict[tuple[int, str], list[Subject]] = {}
+        for subject in self.subjects:
+            if subject.named.name:
+                found.setdefault((subject.optimizer, subject.named.name.rpartition(".")[0]), []).append(subject)
+        return found
+
+    def beside(self, subject: Subject) -> Sequence[Subject]:
+        """Other parameters of the same module; none where the name is not known."""
+        if not subject.named.name:
+            return ()
+        module = subject.optimizer, subject.named.name.rpartition(".")[0]
+        return [each for each in self.siblings[module] if each is not subject]
+
+
+def gather(checkpoint: Checkpoint, progress: Callable[[int], None] | None = None) -> Facts:
+    """Everything that the rules ask for. Raises FileChanged when the file is rewritten meanwhile."""
+    namings = name_parameters(checkpoint)
+    subjects = tuple(subjects_of(checkpoint, namings))
+    loose = tuple(_loose(checkpoint, subjects))
+    with Watch(checkpoint.trees) as watch:
+        bundles = [*(_bundle(checkpoint, each) for each in subjects), *_loose_bundles(loose)]
+        extra = look(standards(checkpoint, subjects))
+        measured = {each.key: each for each in measure(bundles, weights=True, progress=progress, extra=extra)}
+        integrity = watch.compare()
+    return Facts(checkpoint, namings, subjects, loose, measured, integrity)
+
+
+def _loose(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> Iterator[tuple[int, ModelEntry]]:
+    stepped = {id(subject.named.entry.tensor) for subject in subjects if subject.named.entry}
+    for number, model in enumerate(checkpoint.models):
+        yield from ((number, entry) for entry in model.entries if id(entry.tensor) not in stepped)
+
+
+def _bundle(checkpoint: Checkpoint, subject: Subject) -> Bundle:
+    tensors = subject.tensors
+    families = checkpoint.optimizers[subject.optimizer].families
+    terms = adam_terms(families, tensors, subject.group.hyperparameters, subject.state.step)
+    return Bundle(subject.key, subject.weight, tensors, AdamTerms(**asdict(terms)) if terms else None)
+
+
+def _loose_bundles(loose: Sequence[tuple[int, ModelEntry]]) -> Iterator[Bundle]:
+    for place, (_, entry) in enumerate(loose):
+        if isinstance(entry.tensor, TensorRef):
+            yield Bundle((None, place), entry.tensor, {})

@@ -1,0 +1,168 @@
+"""OI501 to OI506: hyperparameters that are missing or impossible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from math import isfinite, isnan
+from typing import Any
+
+from optinspect.checkpoint import OptimizerState, ParamGroup
+from optinspect.checks.base import Complaint, Context, Rule, rule
+from optinspect.checks.values import Found
+from optinspect.plain import plain
+from optinspect.report import Severity
+from optinspect.tensors import is_tensor
+
+Group = tuple[int, OptimizerState, ParamGroup]
+
+
+def _said(value: Any) -> str:
+    """A value that is no number, in a few words."""
+    if is_tensor(value):
+        return f"a tensor of shape {list(value.shape)}"
+    return f"{plain(value, nodes=8)!r}"[:60]
+
+
+def _wrong(value: Any, low: float, below: float | None = None) -> str | None:
+    """What is wrong with a number that must be finite and in [low, below)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"is {_said(value)} (a number expected)"
+    if isnan(value):
+        return "is NaN"
+    if not isfinite(value):
+        return f"is {'Inf' if value > 0 else '-Inf'}"
+    if value < low:
+        return f"is {value:g}: negative" if low == 0 else f"is {value:g} (at least {low:g} expected)"
+    return f"is {value:g} (below {below:g} expected)" if below is not None and value >= below else None
+
+
+def _each(context: Context, key: str, judge: Callable[[Any, Group], str | None]) -> Iterator[Complaint]:
+    """Judge one key in every group that has it."""
+    found = []
+    for number, optimizer, group in context.groups:
+        if key in group.hyperparameters:
+            wrong = judge(group.hyperparameters[key], (number, optimizer, group))
+            if wrong is not None:
+                found.append((number, optimizer, group, key, f"{key} {wrong}"))
+    return context.alike(found)
+
+
+@rule("OI501", Severity.ERROR, title="an impossible learning rate", repair="set lr in every group before going on")
+def lr(context: Context) -> Iterable[Complaint]:
+    """`lr` is NaN, infinite, negative, None, a text, or a tensor of several elements.
+
+    Why a resume breaks: the checkpoint's lr replaces the one of the script: the next step destroys the weights, or
+    raises an error that does not name the file.
+    Harmless when: the optimizer chooses its own step and stores None (Adafactor with relative_step: not looked at).
+    Repair: set lr in every group, and `_last_lr` and `base_lrs` of the scheduler to fit.
+    Seen: schedules that divide by zero; values that went through YAML ("1e-3" is a text there).
+    """
+
+    def judge(value: Any, group: Group) -> str | None:
+        if value is None and group[2].hyperparameters.get("relative_step"):
+            return None
+        return _wrong(value, 0)
+
+    return _each(context, "lr", judge)
+
+
+@rule("OI502", Severity.ERROR, title="impossible betas or momentum")
+def betas(context: Context) -> Iterable[Complaint]:
+    """A β is outside [0, 1), or there is another number of them than the optimizer takes; momentum is negative.
+
+    Why a resume breaks: averages grow without bound (β ≥ 1), 1 − β^t divides by zero (β2 = 1), or unpacking fails.
+    torch checks these only in the constructor, never when a checkpoint brings them.
+    Harmless when: never.
+    Repair: set betas to what the run was configured with.
+    Seen: edited files; configuration texts that were split at the wrong place.
+    """
+
+    def judge(value: Any, group: Group) -> str | None:
+        description = context.facts.descriptions.get((group[0], group[2].number))
+        usual = description.defaults.get("betas") if description else None
+        if not isinstance(value, list | tuple):
+            return f"is {_said(value)} (two numbers expected)"
+        if isinstance(usual, tuple | list) and len(usual) != len(value):
+            return f"has {len(value)} values ({len(usual)} expected)"
+        wrong = (_wrong(one, 0, 1) for one in value if one is not None)
+        return next((f"[{place}] {one}" for place, one in enumerate(wrong) if one is not None), None)
+
+    yield from _each(context, "betas", judge)
+    yield from _each(context, "momentum", lambda value, _: _wrong(value, 0) if value is not None else None)
+
+
+@rule("OI503", Severity.ERROR, title="an impossible eps")
+def eps(context: Context) -> Iterable[Complaint]:
+    """`eps` is negative, not finite, or no number.
+
+    Why a resume breaks: √v + eps reaches zero or changes its sign where gradients are small.
+    Harmless when: never.
+    Repair: set eps to what the run was configured with (torch's default is 1e-8).
+    Seen: edited files; exponents that lost their sign.
+    """
+
+    def judge(value: Any, _: Group) -> str | None:
+        values = value if isinstance(value, list | tuple) else (value,)
+        return next((wrong for one in values if one is not None and (wrong := _wrong(one, 0))), None)
+
+    return _each(context, "eps", judge)
+
+
+@rule("OI504", Severity.ERROR, title="an impossible weight decay")
+def weight_decay(context: Context) -> Iterable[Complaint]:
+    """`weight_decay` is negative, not finite, or no number.
+
+    Why a resume breaks: a negative decay lets the weights grow exponentially.
+    Harmless when: never; torch's constructors refuse it, load_state_dict does not.
+    Repair: set weight_decay to what the run was configured with.
+    Seen: edited files; signs turned round for `maximize`.
+    """
+    return _each(context, "weight_decay", lambda value, _: _wrong(value, 0) if value is not None else None)
+
+
+@rule("OI505", Severity.ERROR, title="a group lacks a setting")
+def keys_missing(context: Context) -> Iterable[Complaint]:
+    """A parameter group has no `lr`, or lacks a key that every version of its optimizer writes.
+
+    Why a resume breaks: load_state_dict takes the file's keys and no others: the next step raises KeyError: 'betas'.
+    Harmless when: the training script sets the key after loading.
+    Repair: add the key with the value of the run. Keys that only newer versions write are never missed here.
+    Seen: pytorch#146157, #143828 (an empty group made later ones lose lr and betas), madgrad#15.
+    """
+    found = []
+    for number, optimizer, group in context.groups:
+        description = context.facts.descriptions.get((number, group.number))
+        needed = (description.required if description is not None else frozenset[str]()) | {"lr"}
+        for key in sorted(needed - group.hyperparameters.keys()):
+            of = f": {description.name} always writes it" if description is not None else ""
+            found.append((number, optimizer, group, "", f"{key} is missing{of}"))
+    return context.alike(found)
+
+
+@rule("OI506", Severity.ERROR, title="amsgrad without its maximum", requires=("OI207", "OI208"))
+def amsgrad(context: Context) -> Iterable[Complaint]:
+    """A group says amsgrad=True, but its parameters keep no max_exp_avg_sq.
+
+    Why a resume breaks: the step raises KeyError: 'max_exp_avg_sq'.
+    Harmless when: never; the reverse (a maximum that nobody asks for) only takes space.
+    Repair: set amsgrad=False, or max_exp_avg_sq to a copy of exp_avg_sq.
+    Seen: hyperparameters of one run put on the state of another: the flag travels with the file.
+    """
+    found: Found = []
+    for subject in context.subjects:
+        description = context.facts.description(subject)
+        slot = description.max_slot if description is not None else None
+        wanted = subject.group.hyperparameters.get("amsgrad") is True and slot is not None
+        if wanted and subject.state.present != "missing" and subject.state.slots.get(slot or "") is None:
+            found.append((subject, slot, f"amsgrad=True, but {slot} is missing"))
+    return context.each(found)
+
+
+RULES: tuple[Rule, ...] = (
+    lr,
+    betas,
+    eps,
+    weight_decay,
+    keys_missing,
+    amsgrad,
+)

@@ -1,0 +1,29 @@
+"""The command line of `optinspect rules`."""
+
+from __future__ import annotations
+
+from optinspect.commands import options as opt
+from optinspect.commands.emit import Output
+from optinspect.commands.task import Task
+from optinspect.report import Report
+
+
+def rules(
+    code: opt.Code = None,
+    table: opt.OneTable = None,
+    form: opt.Format = "table",
+    json: opt.Json = False,
+    file: opt.File = None,
+    force: opt.Force = False,
+    width: opt.Width = None,
+) -> Task:
+    """What `check` looks for: every rule in a line, or the manual page of one."""
+
+    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width))
+
+    def build() -> Report:
+        from optinspect.commands import rules as command  # noqa: PLC0415
+
+        return command.build(code)
+
+    return Task("rules", code or "rules", output, build)

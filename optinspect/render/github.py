@@ -1,0 +1,52 @@
+"""Annotations for a GitHub workflow: one command a finding, which its runner turns into a mark on the job's page.
+
+    ::error file=ckpt.pt,title=OI304 moments that no gradients produce::optimizer.state[3].exp_avg …
+
+Format: GitHub's workflow commands; %, CR and LF are escaped in messages, and : and , in properties too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optinspect.render.base import Renderer, Screen
+from optinspect.render.escape import visible
+from optinspect.report import Finding, Report, Severity
+
+COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+
+
+def render(report: Report, _: Screen) -> str:
+    return "".join(f"{line}\n" for line in _lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    paths = {each.path for each in report.inputs}
+    first = report.inputs[0].path if report.inputs else ""
+    for each in report.findings:
+        path = each.where.input if each.where.input in paths else first
+        title = f"{each.rule} {each.title}"
+        yield f"::{COMMANDS[each.severity]} file={_property(path)},title={_property(title)}::{_data(_said(each))}"
+    for line in report.headline:
+        yield f"{line.label}: {visible(line.text, None)}"
+
+
+def _said(finding: Finding) -> str:
+    place = " ".join(part for part in (finding.where.route, finding.where.parameter) if part)
+    text = f"{place}: {finding.message}" if place else finding.message
+    return f"{text} ({finding.repair})" if finding.repair else text
+
+
+def _data(text: str) -> str:
+    return visible(text, 1000).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def is_check(report: Report) -> bool:
+    return report.command == "check"
+
+
+RENDERER = Renderer("github", render, accepts=is_check)
