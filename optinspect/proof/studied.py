@@ -32,7 +32,8 @@ class GroupStudy:
 class Study:
     """after: index → the parameter whose state in B it is (itself, unless states were exchanged).
 
-    weights   index → the weight it moves; proved: those that nothing else of their shape can be
+    weights   index → the weight it moves; proved: those that nothing else of their shape can be; sole: those
+              where nothing else fits, though not by the margin of a proof
     unfit     indices whose step no weight of their shape explains; broken: whose moments do not follow from A
     """
 
@@ -41,6 +42,7 @@ class Study:
     after: dict[int, Parameter] = field(default_factory=dict)
     weights: dict[int, Weight] = field(default_factory=dict)
     proved: set[int] = field(default_factory=set)
+    sole: set[int] = field(default_factory=set)
     broken: set[int] = field(default_factory=set)
     unfit: set[int] = field(default_factory=set)
     renamed: dict[int, Place] = field(default_factory=dict)

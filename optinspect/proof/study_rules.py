@@ -69,6 +69,8 @@ def match_weights(found: Study, stepped: Sequence[Parameter], rivals: Mapping[tu
         moved = stacked.stillness()
         for row, p in enumerate(members):
             column = partners.get(row)
+            if np.count_nonzero(matrix[row] <= FITS) == 1:
+                found.sole.add(p.index)
             own = places.get(p.weight.place) if p.weight is not None else None
             if column is not None and moved[column] >= RULED_OUT:
                 found.proved.add(p.index)

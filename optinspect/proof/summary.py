@@ -64,7 +64,8 @@ def _norm(case: Case, p: Parameter) -> float | None:
     work = case.works[p.index]
     if not isinstance(work, Stepping) or (case.study is not None and p.index in case.study.broken):
         return None
-    certain = _proved(case, p) or p.named.evidence in ("live", "recorded", "forced")
+    told = case.study is not None and p.index in case.study.sole
+    certain = told or p.named.evidence in ("live", "recorded", "forced")
     return case.tallies[p.index].gradient if certain or not work.candidates[0].l2 else None
 
 
