@@ -237,6 +237,24 @@ def test_many_steps_are_consistent_and_say_how_strongly(tmp_path: Path) -> None:
     assert all(test.held for test in proof.tests)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_many_steps_in_narrow_dtypes_are_not_refuted(dtype: torch.dtype, tmp_path: Path) -> None:
+    early = Config(steps=3, dtype=dtype, eps=1e-4)
+    first, last = train(tmp_path / "x", early), train(tmp_path / "y", Config(steps=20, dtype=dtype, eps=1e-4))
+    assert proof_of(first.a, last.b).verdict == "consistent"
+
+
+def test_sgd_that_nothing_counts_is_one_step_only_where_the_weights_say_so(tmp_path: Path) -> None:
+    paths = []
+    for steps in (5, 6, 9):
+        held = torch.load(train(tmp_path, Config(kind="SGD", steps=steps)).a, weights_only=True)
+        del held["step"]
+        paths.append(tmp_path / f"{steps}.pt")
+        torch.save(held, paths[-1])
+    assert proof_of(paths[0], paths[1]).verdict == "verified"
+    assert proof_of(paths[0], paths[2]).verdict == "undecided"
+
+
 def test_the_optimizer_of_a_proof_is_torchs() -> None:
     """What the runs are trained with, so that nothing here is proved against ourselves."""
     assert isinstance(optimizer_of(model(0), Config()), torch.optim.AdamW)

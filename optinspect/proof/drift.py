@@ -86,7 +86,8 @@ class Drifting:
     """k > 1 steps of one parameter from step t_a to t_b.
 
     reach   Σ of the largest steps without decay; None where no lr is known
-    shrink  largest share of θ that decay can have taken; least_lr: the smaller of the lrs in the files
+    shrink  largest share of θ that decay can have taken; blur: that rounding can have moved
+    least_lr  the smaller of the lrs in the files
     """
 
     parameter: Parameter
@@ -97,6 +98,7 @@ class Drifting:
     t_b: float
     reach: float | None
     shrink: float
+    blur: float
     least_lr: float
     decoupled: bool
 
@@ -133,7 +135,7 @@ class Drifting:
         bound = 0.0
         if self.reach is not None:
             size = np.maximum(np.abs(theta_a), np.abs(theta_b))
-            bound = _ratio(np.abs(theta_b - theta_a), self.reach + (self.shrink + 2**-20) * size)
+            bound = _ratio(np.abs(theta_b - theta_a), self.reach + (self.shrink + self.blur) * size)
         own = PRECISIONS[self.weight.b.dtype.name] if self.weight is not None else None
         seen = np.abs(u) * self.least_lr > 4 * ulp(np.abs(theta_b), own.roundoff, own.smallest) if own else np.zeros(0)
         good = np.isfinite(moved) & np.isfinite(u)

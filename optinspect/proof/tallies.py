@@ -6,6 +6,7 @@ Still      none lies between: has anything changed?
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -19,12 +20,12 @@ from optinspect.proof.candidates import Candidate, Step
 from optinspect.proof.changes import WEIGHT_A, WEIGHT_B, Changes, changes
 from optinspect.proof.inference import LeastSquares
 from optinspect.proof.pairing import Parameter, Weight
-from optinspect.proof.precision import PRECISIONS, dot, furthest, step_unit
+from optinspect.proof.precision import PRECISIONS, Doubles, dot, furthest, step_unit
 from optinspect.proof.recovery import Moments, gradient, moment_residual
 from optinspect.proof.sampling import as_doubles, slot_roundoff
 from optinspect.tensors import TensorRef
 
-PIECE = 1 << 14
+PIECE = 1 << 15
 """Elements worked on at once: a dozen float64 arrays of this size stay in the second-level cache."""
 
 
@@ -88,7 +89,7 @@ class Stepping:
         return total
 
     def _piece(self, raw: Mapping[Slot, Array], chosen: bool) -> Tally:
-        piece = {slot: as_doubles(block) for slot, block in raw.items()}
+        piece = {slot: _widened(slot, block) for slot, block in raw.items()}
         before = {name[2:]: x for name, x in piece.items() if name and name[:2] == "a:" and name != WEIGHT_A}
         after = {name[2:]: x for name, x in piece.items() if name and name[:2] == "b:" and name != WEIGHT_B}
         after.update({name: np.asarray(number) for name, number in self.after.b.scalars.items()})
@@ -125,6 +126,22 @@ class Stepping:
         slope = LeastSquares.of(x, theta_a, theta_b - theta_a, unit, first.settings.lr)
         away = sqrt(dot(x, x))
         return Tally(Changes(), moment, steps, norm, slope, sqrt(dot(e, e)), away, dot(e, x))
+
+
+_SCRATCH = threading.local()
+
+
+def _widened(slot: Slot, block: Array) -> Doubles:
+    """As float64, in memory that this thread's next piece takes again: fresh memory costs as much as the arithmetic."""
+    if block.dtype.kind == "c":
+        return as_doubles(block)
+    rooms: dict[str, Doubles] = _SCRATCH.__dict__
+    room = rooms.get(slot or "")
+    if room is None:
+        room = rooms[slot or ""] = np.empty(PIECE)
+    wide = room[: block.size]
+    np.copyto(wide, block)
+    return wide
 
 
 _NEEDED = frozenset({"exp_avg", "exp_avg_sq", "momentum_buffer"})

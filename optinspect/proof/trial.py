@@ -14,12 +14,17 @@ from optinspect.proof.clocks import Clocks
 from optinspect.proof.drift import Drifting, capacity
 from optinspect.proof.findings import about, finding
 from optinspect.proof.pairing import Pair, Parameter
+from optinspect.proof.precision import precision_of
 from optinspect.proof.recovery import Moments
+from optinspect.proof.studied import Study
 from optinspect.proof.study import study
 from optinspect.proof.tallies import Still
 
 BOUNDED = ("adamw", "adam", "course-adamw")
 """Rules whose step is lr·m̂/√v̂ at most."""
+
+UNDERFLOWS = 1e-20
+"""Smallest subnormal of v from which squares vanish, and with them the bound on m/√v: float16."""
 
 MOST_STEPS = 1_000_000
 """Steps of which the update bound is summed one by one."""
@@ -43,6 +48,7 @@ def tried(
     stepped = [p for p in case.open(pair.parameters) if _once(case, p) and _readable(case, p)]
     if stepped:
         case.study = study(pair, stepped)
+        stepped = _counted(case, case.study, stepped)
         case.works.update(stepping(case.study, stepped))
     far = [p for p in case.open(pair.parameters) if (case.steps[p.index] or 0) > 1 and _readable(case, p)]
     for p in far:
@@ -90,6 +96,15 @@ def _once(case: Case, p: Parameter) -> bool:
     return "momentum_buffer" in p.b.slots and (case.clocks.by_one or not case.clocks.advances)
 
 
+def _counted(case: Case, found: Study, stepped: Sequence[Parameter]) -> list[Parameter]:
+    """Without those that nothing counts, where the weights do not show one step either."""
+    unknown = [p for p in stepped if case.steps[p.index] is None and not found.groups[p.group].fitting]
+    if case.clocks.by_one:
+        return list(stepped)
+    case.reasons.update((p.index, "nothing counts its steps, and it is not one step") for p in unknown)
+    return [p for p in stepped if p not in unknown]
+
+
 def _readable(case: Case, p: Parameter) -> bool:
     choice = case.pair.choices[p.group]
     reason = p.b.problem or p.a.problem
@@ -123,10 +138,14 @@ def _drifting(case: Case, p: Parameter) -> Drifting | None:
     rule = case.pair.choices[p.group].candidates[0]
     decoupled = rule.name not in ("adam", "sgd", "nadam")
     reach, shrink, lr = None, 0.0, largest_lr(before, after)
-    if rule.name in BOUNDED and lr is not None:
-        reach = _reach(lr, s.beta1, s.beta2, t_a, t_b)
+    coarse = max(moments.first.roundoff, moments.second.roundoff)
+    if rule.name in BOUNDED and lr is not None and moments.second.smallest < UNDERFLOWS:
+        bound = _reach(lr, s.beta1, s.beta2, t_a, t_b)
+        reach = None if bound is None else bound * (1 + 32 * coarse)
         shrink = 1 - max(1 - lr * s.weight_decay, 0.0) ** (t_b - t_a) if decoupled else 0.0
-    return Drifting(p, p.weight, s, moments, t_a, t_b, reach, shrink, min(s.lr, last.lr), decoupled)
+    own = precision_of(p.weight.b.dtype) if p.weight is not None else None
+    blur = 2.0**-20 + 4 * (t_b - t_a) * (own.roundoff if own is not None else 0.0)
+    return Drifting(p, p.weight, s, moments, t_a, t_b, reach, shrink, blur, min(s.lr, last.lr), decoupled)
 
 
 def largest_lr(before: ParamGroup, after: ParamGroup) -> float | None:
