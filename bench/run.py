@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 SHOW = (sys.executable, "-m", "optinspect", "show")
 REPLAY = (sys.executable, "-m", "optinspect", "replay")
 DIFF = (sys.executable, "-m", "optinspect", "diff")
+CHECK = (sys.executable, "-m", "optinspect", "check")
 SCRIPT = (sys.executable, str(HERE / "user_script.py"))
 
 PLAIN_READ = (
@@ -58,6 +59,7 @@ CASES = (
     Case("optinspect show --weights", (*SHOW, "--weights"), GPT2, SCRIPT_ALL),
     Case("optinspect show --json", (*SHOW, "--json"), GPT2, SCRIPT_ALL),
     Case("optinspect show --no-stats", (*SHOW, "--no-stats"), GPT2, SCRIPT_ALL),
+    Case("optinspect check", CHECK, GPT2, SCRIPT_ALL),
     Case(SCRIPT_ALL, SCRIPT, GPT2),
     Case(SCRIPT_STATE, (*SCRIPT, "--state"), GPT2),
     Case("optinspect replay --steps 3", (*REPLAY, "--steps", "3"), GPT2),
