@@ -1,6 +1,5 @@
 """Reading the values of a tensor, whatever its dtype, strides and size, in bounded memory.
 
-    item(tensor)                      the one number of a step counter
     read(tensor)                      a whole tensor, for small ones
     chunks(tensor)                    blocks in row-major logical order, in one reused buffer
     read_range(tensor, start, stop)   one such block
@@ -11,7 +10,6 @@ All raise UnreadableTensor for a tensor that has a problem or no bytes, and what
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
@@ -19,8 +17,7 @@ from math import prod
 import numpy as np
 
 from optinspect.decoding import Array, decode
-from optinspect.errors import UnreadableTensor
-from optinspect.tensors import Bytes, TensorRef
+from optinspect.tensors import Bytes, TensorRef, bytes_of
 
 BLOCK = 1 << 18
 """Elements of a block: 1 MiB of float32. Half of it costs 7% more time, a quarter 17% (more calls, and threads that
@@ -48,25 +45,6 @@ class Buffer:
         return self._data[:nbytes]
 
 
-def obstacle(tensor: TensorRef) -> str | None:
-    """Why the values of `tensor` are not to be read; None when they are."""
-    if tensor.problem or tensor.storage.problem:
-        return tensor.problem or tensor.storage.problem
-    if tensor.storage.data is None:
-        return "its bytes are not in the file"
-    if tensor.is_expanded:
-        held = tensor.storage.nbytes // tensor.dtype.itemsize
-        return f"repeats {held:,} stored elements to {tensor.numel:,} (expanded view)"
-    return None
-
-
-def _bytes_of(tensor: TensorRef) -> Bytes:
-    reason = obstacle(tensor)
-    if reason is not None or tensor.storage.data is None:
-        raise UnreadableTensor(f"{tensor.storage.key}: {reason} (expected readable values)")
-    return tensor.storage.data
-
-
 def read(tensor: TensorRef) -> Array:
     """All values as an array of the tensor's shape, row-major; dtypes that numpy lacks are widened exactly.
 
@@ -87,7 +65,7 @@ def chunks(tensor: TensorRef, elements: int = BLOCK) -> Iterator[Array]:
 
 def read_range(tensor: TensorRef, start: int, stop: int, buffer: Buffer | None = None) -> Array:
     """Elements [start, stop) of the row-major logical order: 1-d, native byte order, read into `buffer`."""
-    data = _bytes_of(tensor)
+    data = bytes_of(tensor)
     size = tensor.dtype.itemsize
     raw = (buffer or Buffer()).take((stop - start) * size)
     if start < stop:
@@ -111,39 +89,6 @@ def in_storage_order(tensor: TensorRef) -> TensorRef | None:
             return None
         expected *= size
     return replace(tensor, shape=(tensor.numel,), stride=(1,))
-
-
-_SCALARS: Mapping[str, tuple[struct.Struct, struct.Struct]] = {
-    name: (struct.Struct("<" + code), struct.Struct(">" + code))
-    for name, code in (
-        ("float32", "f"),
-        ("float64", "d"),
-        ("float16", "e"),
-        ("int64", "q"),
-        ("int32", "i"),
-        ("int16", "h"),
-        ("uint8", "B"),
-        ("int8", "b"),
-        ("bool", "?"),
-    )
-}
-
-
-def item(tensor: TensorRef) -> int | float | bool | complex:
-    """The value of a tensor of one element. Cheap: a file has one step counter for every parameter."""
-    if tensor.numel != 1 or tensor.dtype.name == "float4_e2m1fn_x2":
-        raise UnreadableTensor(
-            f"{tensor.storage.key}: shape {list(tensor.shape)} of {tensor.dtype.name} (expected one element)"
-        )
-    codes = _SCALARS.get(tensor.dtype.name)
-    if codes is None or tensor.conj or tensor.neg:
-        value: int | float | bool | complex = read_range(tensor, 0, 1)[0].item()
-        return value
-    code = codes[tensor.storage.byteorder == "big"]
-    raw = bytearray(code.size)
-    _bytes_of(tensor).read_into(tensor.offset * code.size, memoryview(raw))
-    number: int | float | bool = code.unpack(raw)[0]
-    return number
 
 
 class _View:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optinspect.blocks import BLOCK, in_storage_order, obstacle
+from optinspect.blocks import BLOCK, in_storage_order
 from optinspect.decoding import Array
 from optinspect.statistics import AdamTerms
-from optinspect.tensors import TensorRef
+from optinspect.tensors import TensorRef, obstacle
 
-TASK = 1 << 20
+TASK = 1 << 22
 """Elements that one task reads: some milliseconds of work, so that an interrupt is answered at once."""
 TASK_PARTS = 256
 """Small parts that share a task: handing over a task costs about as much as measuring ten of them."""

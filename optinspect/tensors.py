@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, Protocol
 
+from optinspect.errors import UnreadableTensor
+
 Kind = Literal["float", "complex", "int", "bool", "quantized", "bits"]
 ByteOrder = Literal["little", "big"]
 
@@ -188,3 +190,23 @@ AnyTensor = TensorRef | CompositeRef
 
 def is_tensor(value: object) -> bool:
     return isinstance(value, TensorRef | CompositeRef)
+
+
+def obstacle(tensor: TensorRef) -> str | None:
+    """Why the values of `tensor` are not to be read; None when they are."""
+    if tensor.problem or tensor.storage.problem:
+        return tensor.problem or tensor.storage.problem
+    if tensor.storage.data is None:
+        return "its bytes are not in the file"
+    if tensor.is_expanded:
+        held = tensor.storage.nbytes // tensor.dtype.itemsize
+        return f"repeats {held:,} stored elements to {tensor.numel:,} (expanded view)"
+    return None
+
+
+def bytes_of(tensor: TensorRef) -> Bytes:
+    """What its storage is read through. Raises UnreadableTensor where there is an obstacle."""
+    reason = obstacle(tensor)
+    if reason is not None or tensor.storage.data is None:
+        raise UnreadableTensor(f"{tensor.storage.key}: {reason} (expected readable values)")
+    return tensor.storage.data

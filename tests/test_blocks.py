@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optinspect.blocks import chunks, in_storage_order, item, read, read_range
+from optinspect.blocks import chunks, in_storage_order, read, read_range
 from optinspect.errors import UnreadableTensor
+from optinspect.scalars import item
 from optinspect.tensors import DTYPES, MemoryBytes, Storage, TensorRef
 
 NUMBERS = [

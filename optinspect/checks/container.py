@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from optinspect import damage
 from optinspect.checkpoint import Problem
-from optinspect.checks import damage
 from optinspect.checks.base import Complaint, Context, Rule, Skip, Spot, rule
-from optinspect.checks.damage import KINDS
+from optinspect.damage import KINDS
 from optinspect.layouts.base import join
 from optinspect.subjects import Subject
 from optinspect.tensors import CompositeRef, TensorRef

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from optinspect.checks import damage
-from optinspect.checks.damage import status
+from optinspect import damage
 from optinspect.commands.facts import Facts
+from optinspect.damage import status
 from optinspect.report import Finding
 
 __all__ = ["findings", "status"]

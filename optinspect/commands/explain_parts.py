@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from math import prod
 from typing import Any
 
-from optinspect.blocks import item, obstacle
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands.facts import Facts, Subject
 from optinspect.commands.wording import some
@@ -17,7 +16,8 @@ from optinspect.explain_lr import LastLr, last_lr
 from optinspect.explain_rules import EXPLANATIONS, explanation_of
 from optinspect.optimizers.rules import Settings, StepRule, rule_named, settings_of
 from optinspect.optimizers.rules.choice import choose, spelling_of
-from optinspect.tensors import TensorRef
+from optinspect.scalars import item
+from optinspect.tensors import TensorRef, obstacle
 
 NEAREST = 3
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Literal
 
-from optinspect.blocks import obstacle
 from optinspect.checkpoint import Checkpoint, OptimizerState
 from optinspect.comparison.weights import Models
 from optinspect.errors import FileChanged, OptinspectError
 from optinspect.subjects import Subject
-from optinspect.tensors import TensorRef
+from optinspect.tensors import TensorRef, obstacle
 
 By = Literal["name", "content", "index"]
 

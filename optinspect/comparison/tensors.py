@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from optinspect.blocks import in_storage_order, obstacle
+from optinspect.blocks import in_storage_order
 from optinspect.checkpoint import Checkpoint
 from optinspect.comparison.blockwise import Comparer, bundle_of
 from optinspect.comparison.change import Change
 from optinspect.comparison.plain import TensorPair, Tolerance, Value
 from optinspect.folding import fold
 from optinspect.plain import plain
-from optinspect.tensors import AnyTensor, CompositeRef, TensorRef
+from optinspect.tensors import AnyTensor, CompositeRef, TensorRef, obstacle
 
 Checksums = Mapping[str, int]
 """Record → CRC-32 as the container recorded it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from optinspect.errors import OptinspectError
 from optinspect.layouts.base import Problems, join
+from optinspect.scalars import item
 from optinspect.tensors import TensorRef
 
 
@@ -19,8 +20,6 @@ def scalar(value: Any, problems: Problems, route: str, *steps: object) -> int | 
         return value
     if not isinstance(value, TensorRef):
         return None
-    from optinspect.blocks import item  # noqa: PLC0415  numpy only where a file keeps numbers in tensors
-
     try:
         number = item(value)
     except OptinspectError as error:

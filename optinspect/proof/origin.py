@@ -7,11 +7,10 @@ from math import prod
 
 import numpy as np
 
-from optinspect.blocks import obstacle
 from optinspect.checkpoint import Checkpoint
 from optinspect.proof.pairing import Weight
 from optinspect.proof.sampling import LARGEST, runs_of, values
-from optinspect.tensors import TensorRef
+from optinspect.tensors import TensorRef, obstacle
 
 
 def averaged(checkpoint: Checkpoint, weights: Sequence[Weight]) -> str | None:

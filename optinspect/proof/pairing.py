@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optinspect.blocks import item, obstacle
 from optinspect.checkpoint import Checkpoint, OptimizerState, ParameterState, ParamGroup
 from optinspect.errors import OptinspectError, Undecidable
 from optinspect.naming import name_parameters
@@ -20,7 +19,8 @@ from optinspect.naming.recorded import written_names
 from optinspect.optimizers.rules.choice import Choice, Spelling, choose, spelling_of
 from optinspect.optimizers.rules.settings import finite
 from optinspect.proof.precision import precision_of
-from optinspect.tensors import TensorRef
+from optinspect.scalars import item
+from optinspect.tensors import TensorRef, obstacle
 
 Place = tuple[int, str]
 """A model's number in A and a tensor's name in it."""

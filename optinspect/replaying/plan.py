@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optinspect.blocks import item, obstacle
 from optinspect.checkpoint import Checkpoint, OptimizerState, ParameterState, ParamGroup
 from optinspect.errors import Undecidable, UsageError
 from optinspect.naming import name_parameters
 from optinspect.naming.base import NamedParameter, Naming
 from optinspect.optimizers.rules import STEP_RULES, Settings, StepRule, rule_named, settings_of
 from optinspect.optimizers.rules.choice import Choice, choose, spelling_of
-from optinspect.tensors import TensorRef
+from optinspect.scalars import item
+from optinspect.tensors import TensorRef, obstacle
 from optinspect.torch_bridge import storage_order
 
 

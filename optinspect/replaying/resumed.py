@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from optinspect.blocks import obstacle
 from optinspect.checkpoint import Checkpoint
 from optinspect.errors import Undecidable
 from optinspect.optimizers.rules import settings_of
 from optinspect.optimizers.rules.adam import AdamW
 from optinspect.replaying.plan import Parameter, Plan
 from optinspect.replaying.training import Trained
-from optinspect.tensors import TensorRef
+from optinspect.tensors import TensorRef, obstacle
 from optinspect.torch_bridge import to_torch
 
 if TYPE_CHECKING:

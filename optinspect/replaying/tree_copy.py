@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Number, Real
 from typing import TYPE_CHECKING, Any
 
-from optinspect.blocks import obstacle
 from optinspect.errors import UnreadableTensor
 from optinspect.opaque import Device, Opaque
-from optinspect.tensors import Storage, TensorRef
+from optinspect.tensors import Storage, TensorRef, obstacle
 from optinspect.torch_bridge import read_torch, torch_dtype
 
 if TYPE_CHECKING:
