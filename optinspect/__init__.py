@@ -4,7 +4,10 @@
     optinspect.name(checkpoint)                    optimizer index → parameter name, with evidence
     optinspect.measure(checkpoint)                 statistics of every state tensor
     optinspect.show("ckpt.pt")                     the report that `optinspect show` prints
+    optinspect.summary(optimizer, model)           the same of objects in memory, with gradients and who is frozen
+    optinspect.load(optimizer, "ckpt.pt", model)   resume from it: all is compared first, then all is loaded
     optinspect.check("ckpt.pt")                    will training resume from it: the findings of `optinspect check`
+    optinspect.assert_resumable("ckpt.pt")         in a test: fails with the findings of `optinspect check`
     optinspect.diff("a.pt", "b.pt")                what changed between two checkpoints, as `optinspect diff` prints it
     optinspect.replay("ckpt.pt", grads=["grads"])  the steps after it, under its rule and under torch's
     optinspect.prove(a, b)                         what the optimizer did between two open checkpoints, proved
@@ -19,7 +22,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from optinspect.api_reports import check, diff, show
+from optinspect.api_assert import assert_resumable
+from optinspect.api_live import load
+from optinspect.api_reports import check, diff, show, summary
 from optinspect.version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +33,19 @@ if TYPE_CHECKING:
     from optinspect.naming import Naming
     from optinspect.replaying import Replayed
 
-__all__ = ["__version__", "check", "diff", "measure", "name", "open", "replay", "show"]
+__all__ = [
+    "__version__",
+    "assert_resumable",
+    "check",
+    "diff",
+    "load",
+    "measure",
+    "name",
+    "open",
+    "replay",
+    "show",
+    "summary",
+]
 
 
 def open(
@@ -38,19 +55,26 @@ def open(
     model_key: str | None = None,
     optimizer_key: str | None = None,
     max_memory: int | None = None,
+    use_transformers: bool = False,
 ) -> Checkpoint:
     """Read the structure of a checkpoint; values are read when they are asked for. Nothing in it is executed.
 
     model_state                a file with the model's state_dict, where it is not in `path`
     model_key, optimizer_key   routes ("state.model") where several places are possible
     max_memory                 bytes that the file's structure may take (default: 1 GiB)
+    use_transformers           names and order from the model's class in the installed transformers
 
     Raises errors.UnreadableFile, NotACheckpoint, MalformedCheckpoint, LimitExceeded, UsageError.
     """
     from optinspect.reading import open_checkpoint  # noqa: PLC0415
 
     return open_checkpoint(
-        path, model_state=model_state, model_key=model_key, optimizer_key=optimizer_key, max_memory=max_memory
+        path,
+        model_state=model_state,
+        model_key=model_key,
+        optimizer_key=optimizer_key,
+        max_memory=max_memory,
+        use_transformers=use_transformers,
     )
 
 

@@ -99,6 +99,8 @@ def _joint_obstacle(bundle: Bundle) -> str | None:
         return f"no {bundle.terms.v_slot if m is not None else bundle.terms.m_slot}"
     if m.shape != v.shape:
         return f"{bundle.terms.m_slot} is {list(m.shape)}, {bundle.terms.v_slot} is {list(v.shape)}"
+    if (m.dtype.kind == "complex") != (v.dtype.kind == "complex"):
+        return f"{bundle.terms.m_slot} is {m.dtype.name}, {bundle.terms.v_slot} is {v.dtype.name}"
     return bundle.terms.obstacle()
 
 

@@ -71,6 +71,14 @@ class ModelEntry:
         return self.kind.startswith("buffer")
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How a framework fills `param_groups` from a model: for each group the names and shapes, in order."""
+
+    title: str
+    groups: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...]
+
+
 @dataclass(frozen=True)
 class ModelState:
     """A model's named tensors.
@@ -90,6 +98,10 @@ class ModelState:
     """Which of Checkpoint.inputs it lies in."""
     order_from: str = ""
     """Where the order of `entries` was learnt when the file keeps none: the architecture, and what told it."""
+    modules: frozenset[str] = frozenset()
+    """Paths of the modules that wrote it, as stored keys begin; empty where the file has no torch `_metadata`."""
+    fillings: tuple[Filling, ...] = ()
+    """Ways in which the model's own class has its parameters grouped, where the caller let that class be asked."""
 
     @cached_property
     def by_name(self) -> Mapping[str, ModelEntry]:

@@ -9,27 +9,33 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from optinspect.commands import job_page
 from optinspect.commands.check_line import check
+from optinspect.commands.completion import mend_words
 from optinspect.commands.diff_line import diff
-from optinspect.commands.emit import emit, write_out
+from optinspect.commands.emit import emit, refuse
 from optinspect.commands.explain_line import explain
-from optinspect.commands.options import without_pydantic
 from optinspect.commands.replay_line import replay
 from optinspect.commands.rules_line import rules
 from optinspect.commands.show_line import show
+from optinspect.commands.streams import forget, provide, unwritten, write_error, write_out
 from optinspect.commands.task import Task, asks_for_json
+from optinspect.commands.texts import without_pydantic
 from optinspect.errors import MAX_MESSAGE, OptinspectError, UsageError
 from optinspect.render.escape import one_line
 from optinspect.render.json import error as json_error
 from optinspect.version import __version__
 
 INTERRUPTED = 130
+COULD_NOT_ANSWER = 2
+"""Where Typer itself gives up (it knows no other status than 1), as where we do."""
 BUG = 3
-MAX_HINT = 600
+MAX_HINT = 1200
 """A hint may list every column there is; it is ours, not the file's."""
 TRACEBACK = "OPTINSPECT_TRACEBACK"
 
@@ -72,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status. Nothing but SystemExit leaves this function."""
     # numpy's BLAS sums rows of 1024 here: threads of its own would only wait for work (a tenth of show's time)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    provide()
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     task: Task | int | None = None
     try:
@@ -81,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
+        forget(sys.stdout)
         return 0
     except Exception as problem:
         return _refuse(problem, task if isinstance(task, Task) else None, words)
@@ -88,21 +96,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str]) -> Task | int:
     """What the words ask for; an exit status where Typer has answered itself (help, version, completion)."""
+    if "COMP_WORDS" in os.environ:
+        mend_words(os.environ)
     try:
         command = without_pydantic(typer.main.get_command(app))
         result: Task | int | None = command.main(args=list(words), prog_name="optinspect", standalone_mode=False)
     except Exception as problem:
+        if isinstance(problem, OSError) and not isinstance(problem, BrokenPipeError):  # help, onto a full disk
+            forget(sys.stdout)
+            raise unwritten(problem) from problem
         if not isinstance(problem, _Refusal):
             raise
         told = " ".join(problem.format_message().split())
-        raise UsageError(told, hint=f"optinspect {_command(words)} --help".replace("  ", " ")) from problem
-    return result if result is not None else 0
+        raise UsageError(told) from problem
+    return COULD_NOT_ANSWER if isinstance(result, int) and result else result or 0
 
 
 def _run(task: Task) -> int:
     task.output.check()
-    report = task.build()
+    try:
+        report = task.build()
+    except OptinspectError as problem:
+        with suppress(OptinspectError):  # stderr has it in any case
+            refuse(task.command, task.subject, problem, task.output)
+        raise
     emit(report, task.output)
+    for each in report.failures:
+        _tell(each.message, each.hint)
     return report.status
 
 
@@ -119,13 +139,16 @@ def _refuse(problem: Exception, task: Task | None, words: Sequence[str]) -> int:
     told = _as_error(problem, task)
     if told is None:
         return _confess(problem)
+    if isinstance(told, UsageError) and told.hint is None:
+        told.hint = f"optinspect {task.command if task else _command(words)} --help".replace("  ", " ")
     if os.environ.get(TRACEBACK):
         _print_traceback(problem)
-    _say(told.message)
-    if told.hint:
-        _say(f"hint: {told.hint}", MAX_HINT)
+    _tell(told.message, told.hint)
+    if task and task.output.summary:
+        job_page.refuse(task.output.summary, task.command, told)
     if task.output.format == "json" if task else asks_for_json(words):
-        write_out(json_error(task.command if task else _command(words) or None, told))
+        with suppress(OptinspectError):  # stderr has it already
+            write_out(json_error(task.command if task else _command(words) or None, told))
     return told.status
 
 
@@ -155,9 +178,15 @@ def _print_traceback(problem: Exception) -> None:
     traceback.print_exception(problem)
 
 
+def _tell(message: str, hint: str | None) -> None:
+    _say(message)
+    if hint:
+        _say(f"hint: {hint}", MAX_HINT)
+
+
 def _say(message: str, limit: int = MAX_MESSAGE) -> None:
     """One line to stderr. What it quotes may come from a file."""
-    sys.stderr.write(one_line(message, limit) + "\n")
+    write_error(one_line(message, limit))
 
 
 def _command(words: Sequence[str]) -> str:

@@ -9,12 +9,16 @@
     │   └── TruncatedCheckpoint     cut short where nothing can be recovered
     ├── UnreadableTensor            one tensor's values cannot be had: missing bytes, broken geometry
     ├── LimitExceeded               asks for more memory, operations or depth than an honest file
-    └── Undecidable                 readable, but the question has no answer in it
+    ├── Undecidable                 readable, but the question has no answer in it
+    └── Mismatch                    readable, but it does not fit the optimizer or model in memory
 
 A message reads `path: what was found (what was expected)` on one line; the hint is what to run or do next.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 MAX_MESSAGE = 200
 """Characters of an error line: it must fit a log and a CI annotation."""
@@ -79,3 +83,20 @@ class LimitExceeded(OptinspectError):
 
 class Undecidable(OptinspectError):
     """The file was read, but what was asked cannot be told from it."""
+
+
+class Mismatch(OptinspectError):
+    """A checkpoint does not fit the live optimizer or model; nothing was loaded.
+
+    message     one line: the file and the first misfit; `str()` has a line for each
+    mismatches  every reason, as objects with code, message, parameter, file, live, torch (what torch would do), repair
+    """
+
+    def __init__(self, path: str, mismatches: Sequence[Any], *, hint: str | None = None) -> None:
+        count = f"{len(mismatches)} reasons" if len(mismatches) != 1 else "1 reason"
+        super().__init__(f"{path}: does not fit, nothing was loaded: {mismatches[0]}"[:MAX_MESSAGE], hint=hint)
+        self.mismatches = tuple(mismatches)
+        self._lines = [f"{path}: does not fit the live optimizer, nothing was loaded ({count}):", *map(str, mismatches)]
+
+    def __str__(self) -> str:
+        return "\n  ".join(self._lines)

@@ -19,6 +19,15 @@ class Severity(str, Enum):
     NOTE = "note"
 
 
+LEVELS: Mapping[str, tuple[Severity, ...]] = {
+    "error": (Severity.ERROR,),
+    "warning": (Severity.ERROR, Severity.WARNING),
+    "note": tuple(Severity),
+    "never": (),
+}
+"""Level that fails (`--fail-on`, `fail_on` of a policy) → severities at or above it."""
+
+
 class Unit(str, Enum):
     """How a renderer for people prints a cell; machines get the raw value."""
 
@@ -31,6 +40,8 @@ class Unit(str, Enum):
     """Scientific notation, three decimals."""
     SETTING = "setting"
     """A hyperparameter: the shortest exact decimal (0.001, 1e-08)."""
+    ROUGH = "rough"
+    """Scientific, one decimal: no more is known."""
     RATIO = "ratio"
     PERCENT = "percent"
     """A fraction 0…1."""
@@ -38,6 +49,8 @@ class Unit(str, Enum):
     LIST = "list"
     STEP = "step"
     """A step count: integral as a rule."""
+    RANGES = "ranges"
+    """Whole numbers as runs, [[first, last], …]; written 0..11,24."""
     HISTOGRAM = "histogram"
     """Counts by binary exponent: {exponent: count}; drawn inline."""
     BAR = "bar"
@@ -46,6 +59,25 @@ class Unit(str, Enum):
     """−1…1; how far from 1 where it is close to it."""
     ANY = "any"
     """Any plain value."""
+    GLANCE = "glance"
+    """Any plain value, of which the beginning will do."""
+    TREE = "tree"
+    """A name in a tree: the row's `depth`, 0, 1, …, says how deep it lies, and the rows before it, in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The least and the greatest of several values, where rows are folded into one."""
+
+    low: Any
+    high: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Several whole numbers as runs, [[first, last], …], where rows are folded into one."""
+
+    pairs: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +108,8 @@ class Table:
     total: int | None = None
     notes: tuple[str, ...] = ()
     machine: bool = False
+    beside: tuple[str, ...] | None = None
+    """Row by row beside the table before it, where there is room; keys of columns that both then do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +121,10 @@ class Location:
     parameter: str | None = None
 
 
+Place = tuple[str | None, str | None]
+"""A route, and the name of the parameter, where there are such."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     rule: str
@@ -95,12 +133,38 @@ class Finding:
     message: str
     where: Location
     repair: str | None = None
+    also: tuple[Place, ...] = ()
+    """The other places, where one finding is about many."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return ((self.where.route, self.where.parameter), *self.also)
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
     rule: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One of several inputs that could not be read, while the others were: `kind` is a class of errors.py."""
+
+    input: str
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """A rule that was asked, with its manual page, for formats that carry the pages themselves."""
+
+    rule: str
+    title: str
+    severity: Severity
+    page: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +188,14 @@ class Report:
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    manual: tuple[Manual, ...] = ()
+    answer: str | None = None
+    """What a script wants of it: the one line that --quiet leaves."""
     headline: tuple[Line, ...] = ()
     footer: tuple[Line, ...] = ()
     next_command: str | None = None
+    tabled: bool = False
+    """The inputs are the rows of a table: people need no line for each."""
+    parts: tuple[Report, ...] = ()
+    """For people: the reports of several inputs one below the other, in place of the findings of all."""

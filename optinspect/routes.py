@@ -29,6 +29,15 @@ def _formatted(step: Any) -> str:
     return f"[{step!r}]" if isinstance(step, int | float | bytes) or step is None else f"[{type(step).__name__}]"
 
 
+def same_route(a: str, b: str) -> bool:
+    """Routes are equal however a position or an odd key is written: `a[0]`, `a.0`, `a["0"]`."""
+    return _spelled(a) == _spelled(b)
+
+
+def _spelled(route: str) -> str:
+    return route.translate({ord("["): ".", ord("]"): None, ord('"'): None}).strip(".")
+
+
 def walk(root: Any, max_depth: int = MAX_DEPTH) -> Iterator[tuple[Route, Any]]:
     """Every value with its route, parents before children, in the file's order.
 

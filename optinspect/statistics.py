@@ -10,10 +10,11 @@ Squares are never stored: lengths are merged by hypot, so values of 1e-300 or 1e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import hypot, isfinite, sqrt
+from math import hypot, sqrt
 from typing import Any
 
 from optinspect.histograms import Counts, merged
+from optinspect.terms import AdamTerms as AdamTerms  # noqa: PLC0414  who measures has it from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +118,6 @@ def _pooled(a: Statistics, b: Statistics) -> tuple[float | None, float]:
         return a.mean, hypot(a.deviation, b.deviation)
     apart = (b.mean - a.mean) * sqrt(a.finite * b.finite / n)
     return a.mean * share_a + b.mean * share_b, hypot(a.deviation, b.deviation, apart)
-
-
-@dataclass(frozen=True, slots=True)
-class AdamTerms:
-    """How a parameter's Adam-like state is read: slots, hyperparameters of its group, and t, the steps done.
-
-    v_slot  "exp_avg_sq"; "max_exp_avg_sq" with amsgrad
-    """
-
-    m_slot: str
-    v_slot: str
-    lr: float
-    beta1: float
-    beta2: float
-    eps: float
-    step: float
-
-    def obstacle(self) -> str | None:
-        """Why the bias corrections cannot be computed; None when they can."""
-        numbers = (self.lr, self.beta1, self.beta2, self.eps, self.step)
-        if not all(isfinite(x) for x in numbers):
-            return "a hyperparameter is not finite"
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            return f"betas are ({self.beta1:g}, {self.beta2:g}) (expected 0 ≤ β < 1)"
-        return None if self.step > 0 else f"{self.step:g} steps done (expected at least 1)"
-
-    @property
-    def scales(self) -> tuple[float, float]:
-        """1/(1 − β1^t) and 1/√(1 − β2^t): m̂ = m·first, √v̂ = √v·second."""
-        return 1 / (1 - self.beta1**self.step), 1 / sqrt(1 - self.beta2**self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from optinspect.checkpoint import Checkpoint, ParameterState, ParamGroup
 from optinspect.naming.base import NamedParameter, Naming
+from optinspect.optimizers import adam_terms
 from optinspect.tensors import CompositeRef, TensorRef
+
+if TYPE_CHECKING:  # numpy is not loaded where nothing is measured
+    from optinspect.bundles import Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +67,12 @@ def subjects_of(checkpoint: Checkpoint, namings: Sequence[Naming]) -> Iterator[S
         groups = {group.number: group for group in optimizer.groups}
         for state, named in zip(optimizer.parameters, naming.parameters, strict=True):
             yield Subject(number, groups[state.group], state, named)
+
+
+def bundle_of(checkpoint: Checkpoint, subject: Subject) -> Bundle:
+    """What is measured together of a parameter, under its key."""
+    from optinspect.bundles import Bundle  # noqa: PLC0415
+
+    families, tensors = checkpoint.optimizers[subject.optimizer].families, subject.tensors
+    terms = adam_terms(families, tensors, subject.group.hyperparameters, subject.state.step)
+    return Bundle(subject.key, subject.weight, tensors, terms)

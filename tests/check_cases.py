@@ -167,7 +167,7 @@ def named(change: Callable[[list[list[str]]], Any]) -> Edit:
     return edit
 
 
-def exchange(values: list[Any], a: int, b: int) -> None:
+def exchange(values: Any, a: int, b: int) -> None:
     values[a], values[b] = values[b], values[a]
 
 
@@ -229,6 +229,37 @@ def off_course(c: dict[str, Any]) -> None:
     c["scheduler"]["_last_lr"] = [0.004, 0.004]
 
 
+def with_a_stranger(c: dict[str, Any]) -> None:
+    """The very dict that torch's state_dict() gives, which knows its modules, and a tensor more."""
+    kept = Net().state_dict()
+    kept.update(c["model"])
+    c["model"] = kept
+    kept["old_head.weight"] = torch.randn(5, 3)
+
+
+def exchanged(path: Path) -> None:
+    """One group in the model's order, and the state of two matrices at each other's index."""
+    torch.manual_seed(11)
+    net = Net()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    train(optimizer, net)
+    held = optimizer.state_dict()
+    exchange(held["state"], 0, 4)
+    torch.save({"model": net.state_dict(), "optimizer": held}, path)
+
+
+def trainer_directory(path: Path) -> Path:
+    """A checkpoint of transformers' Trainer from which scheduler.pt was left out."""
+    c = healthy()
+    folder = path.parent / "checkpoint-20"
+    folder.mkdir()
+    torch.save(c["optimizer"], folder / "optimizer.pt")
+    torch.save(c["model"], folder / "pytorch_model.bin")
+    torch.save(c["rng"], folder / "rng_state.pth")
+    (folder / "trainer_state.json").write_text('{"global_step": 20, "epoch": 2.0}')
+    return folder
+
+
 @dataclass(frozen=True)
 class Sick:
     """An edit of the healthy checkpoint; or of the file it was saved to (`file`). `place`: part of the right route."""
@@ -239,8 +270,12 @@ class Sick:
     file: Callable[[Path], None] | None = None
     also: frozenset[str] = frozenset()
     """Other rules that may speak up: the edit does more than one thing."""
+    folder: Callable[[Path], Path] | None = None
+    """Writes a directory instead."""
 
     def write(self, path: Path) -> Path:
+        if self.folder is not None:
+            return self.folder(path)
         c = healthy()
         if self.edit is not None:
             self.edit(c)
@@ -319,6 +354,10 @@ SICK: dict[str, Sick] = {
     "OI214": Sick(cut_rows, STATE, FIRST),
     "OI215": Sick(lambda c: c["model"].pop("first.weight"), STATE),
     "OI216": Sick(lambda c: c["model"].__setitem__("old.weight", torch.randn(5, 3)), "old.weight", "old.weight"),
+    "OI217": Sick(with_a_stranger, "old_head", "old_head.weight"),
+    "OI218": Sick(lambda c: c["optimizer"]["param_groups"][1]["params"].append(6), "param_groups[1].params"),
+    "OI219": Sick(folder=trainer_directory),
+    "OI220": Sick(file=exchanged, place="optimizer.state[0]", parameter=FIRST),
     "OI301": Sick(slot("exp_avg", first(torch.nan)), f"{STATE}.exp_avg", FIRST),
     "OI302": Sick(weights(first(torch.inf)), "first.weight", FIRST),
     "OI303": Sick(slot("exp_avg_sq", first(-1e-4)), f"{STATE}.exp_avg_sq", FIRST),
@@ -336,6 +375,7 @@ SICK: dict[str, Sick] = {
     "OI316": Sick(lambda c: c["model"].__setitem__(FIRST, first(1e20)(c["model"][FIRST])), "first.weight", FIRST),
     "OI317": Sick(weights(lambda t: t.bfloat16().float()), "model"),
     "OI318": Sick(together(weights(lambda t: t.bfloat16()), without_schedule, setting("lr", 1e-9)), STATE),
+    "OI319": Sick(lambda c: c["model"].update({"bn.running_var": torch.tensor([1.0, -1.0])}), "bn.running_var"),
     "OI401": Sick(slot("step", lambda t: t * torch.nan), f"{STATE}.step", FIRST),
     "OI402": Sick(all_states("step", lambda t: torch.full_like(t, 2.0**24)), f"{STATE}.step"),
     "OI403": Sick(all_states("step", torch.zeros_like), f"{STATE}.step"),
@@ -350,6 +390,7 @@ SICK: dict[str, Sick] = {
     "OI507": Sick(setting("weight_decay_rate", 0.01), "param_groups[0].weight_decay_rate"),
     "OI508": Sick(weights(torch.Tensor.half), STATE),
     "OI509": Sick(setting("weight_decay", 1e-9), STATE),
+    "OI510": Sick(setting("eps", 1e8), "param_groups[0].eps"),
     "OI701": Sick(setting("lr", 0.5, 1), "param_groups[1].lr"),
     "OI702": Sick(off_course, "param_groups[0].lr"),
     "OI703": Sick(put("scheduler.base_lrs", [1e-2]), "scheduler.base_lrs"),
@@ -358,11 +399,13 @@ SICK: dict[str, Sick] = {
     "OI706": Sick(put("scheduler", None), "scheduler"),
     "OI707": Sick(put("scheduler.last_epoch", 0), "scheduler.last_epoch"),
     "OI708": Sick(together(put("scheduler.last_epoch", 80), put("scheduler._step_count", 81)), "scheduler.last_epoch"),
+    "OI709": Sick(put("scheduler._last_lr", [float("nan")] * 2), "scheduler._last_lr"),
     "OI711": Sick(put("scaler.scale", 0.0), "scaler.scale"),
     "OI712": Sick(put("scaler", {}), "scaler"),
     "OI713": Sick(together(drop("scaler"), half_moments), also=frozenset({"OI306"})),
     "OI714": Sick(put("rng", {"torch": torch.zeros(100, dtype=torch.uint8)}), "rng.torch"),
     "OI715": Sick(average, "ema"),
+    "OI716": Sick(drop("rng")),
     "OI801": Sick(setting("maximize", True), "param_groups[0].maximize"),
     "OI802": Sick(setting("weight_decay", 0.1), "param_groups[1].weight_decay"),
     "OI803": Sick(decay_turned, "param_groups[1].weight_decay"),

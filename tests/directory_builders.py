@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -192,3 +193,27 @@ def _split(tensors: Sequence[torch.Tensor], ranks: int) -> list[torch.Tensor]:
         for rank in range(ranks):
             parts[rank].append(padded[rank * share : (rank + 1) * share])
     return [torch.cat(part) for part in parts]
+
+
+def universal_directory(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, groups: Sequence[Sequence[str]]
+) -> Path:
+    """As DeepSpeed's ds_to_universal writes it: a folder a parameter, the groups beside, names in `param_shapes`."""
+    home = folder / "global_step3_universal"
+    live = dict(model.named_parameters())
+    for name, parameter in live.items():
+        slots = optimizer.state[parameter]
+        part = home / "zero" / name
+        part.mkdir(parents=True)
+        held = {"fp32": parameter.detach().clone(), "exp_avg": slots["exp_avg"], "exp_avg_sq": slots["exp_avg_sq"]}
+        for slot, value in held.items():
+            torch.save({"param": value, "cat_dim": 0}, part / f"{slot}.pt")
+        torch.save(int(slots["step"]), part / "step.pt")
+    written = [{**group, "params": [n]} for n, group in enumerate(optimizer.state_dict()["param_groups"])]
+    torch.save({"param_groups": written, "ds_version": "0.19.8"}, home / "zero" / "optimizer_state.pt")
+    shapes = [OrderedDict((name, live[name].shape) for name in names) for names in groups]
+    module = {name: value.bfloat16() for name, value in model.state_dict().items()}
+    states = {"module": module, "param_shapes": shapes, "buffer_names": [], "global_steps": 3, "dp_world_size": 2}
+    torch.save(states, home / "mp_rank_00_model_states.pt")
+    (folder / "latest_universal").write_text(home.name)
+    return folder

@@ -81,6 +81,8 @@ def test_a_damaged_file_is_shown_with_status_1(capsys: pytest.CaptureFixture[str
         (["show", SAMPLE, "--table", "rows"], "no such table"),
         (["show", SAMPLE, "-f", "csv"], "holds one table"),
         (["show", SAMPLE, "--max-memory", "lots"], "not a size"),
+        (["show", SAMPLE, "--limit", "x"], "--limit x: expected a whole number"),
+        (["show", SAMPLE, "--group", "9"], "--group 9: no such group (expected one of 0)"),
         (["show", SAMPLE, "--model-key", "nowhere"], "nowhere"),
         (["show", "no/such/file.pt"], "no/such/file.pt: "),
         (["show", str(ROOT / "pyproject.toml")], "pyproject.toml: "),

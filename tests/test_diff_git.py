@@ -1,4 +1,4 @@
-"""`optinspect diff` and `show` inside git, set up as README says, in a real repository."""
+"""`optinspect diff` and `show` inside git, set up as docs/diff.md says, in a real repository."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from tests.diff_cases import changed, save, trained
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SETUP = re.search(r"```sh\n(?P<text>(?:git config|echo).*?)```", README, re.DOTALL)
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "diff.md").read_text(encoding="utf-8")
+SETUP = re.search(r"```sh\n(?P<text>(?:git config|echo).*?)```", DOCUMENT, re.DOTALL)
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

@@ -28,7 +28,14 @@ def shapes(parameters: list[tuple[str, tuple[int, ...]]]) -> list[tuple[int, ...
 
 
 def test_the_registry_has_the_strongest_source_first() -> None:
-    assert [source.__module__.rpartition(".")[2] for source in EVIDENCE] == ["step", "recorded", "shapes", "order"]
+    assert [source.__module__.rpartition(".")[2] for source in EVIDENCE] == [
+        "step",
+        "live",
+        "recorded",
+        "shapes",
+        "told",
+        "order",
+    ]
 
 
 def test_shapes_that_occur_once_force_the_name_in_any_order() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import COLUMNS, report, row
+from reports import COLUMNS, INPUT, report, row
 from rich.cells import cell_len
 
 from optinspect.errors import TruncatedCheckpoint
@@ -26,7 +26,7 @@ from optinspect.render.json import envelope, error
 from optinspect.render.layout import lay, wrap
 from optinspect.render.quantities import cell
 from optinspect.render.tables import render
-from optinspect.report import Column, Table, Unit
+from optinspect.report import Column, Span, Table, Unit
 
 GOLDEN = Path(__file__).parent / "golden"
 SCREENS = {
@@ -58,6 +58,15 @@ def test_no_line_is_wider_than_the_screen(width: int) -> None:
     path = lines.pop(0)  # a path is never broken: it is copied from the terminal
     assert path.startswith("runs/ckpt_600.pt")
     assert max(map(cell_len, lines)) <= width
+
+
+def test_what_is_said_of_a_file_comes_below_a_long_path_that_stays_whole() -> None:
+    told = "torch-zip, layout nanogpt, 1.49 GiB, little-endian"
+    path = "runs/" + "deep/" * 12 + "ckpt.pt"
+    long = report(inputs=(replace(INPUT, path=path),))
+    assert render(long, Screen(width=80)).splitlines()[:2] == [path, f"  {told}"]
+    assert render(long, Screen(width=None)).splitlines()[0] == f"{path}  {told}"
+    assert render(report(), Screen(width=80)).splitlines()[0] == f"runs/ckpt_600.pt  {told}"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160])
@@ -141,6 +150,10 @@ def test_wrap_keeps_within_the_width(text: str, width: int) -> None:
         (Unit.STEP, 2.5, "2.5"),
         (Unit.ANY, {"a": [1, {"b": None}]}, "a=[1, {b=None}]"),
         (Unit.COUNT, 1234567, "1,234,567"),
+        (Unit.NAME, "", '""'),
+        (Unit.SETTING, Span(2.6561398887587545e-08, 0.0009000000000000001), "2.65614e-08 to 0.0009"),
+        (Unit.SETTING, Span(1, 2), "1 to 2"),
+        (Unit.ANY, Span(0.1 + 0.2, 1e-3), "0.3 to 0.001"),
     ],
 )
 def test_quantities(unit: Unit, value: object, expected: str) -> None:

@@ -18,8 +18,8 @@ import torch
 
 import optinspect
 from optinspect import cli
-from optinspect.commands import show, show_statistics, show_tables
-from optinspect.commands.selection import rank
+from optinspect.commands import show, show_dead, show_statistics, show_tables
+from optinspect.commands.ordering import rank
 from optinspect.errors import FileChanged, UsageError
 from optinspect.render.json import envelope
 from optinspect.report import Report
@@ -282,6 +282,22 @@ def test_nothing_stands_out_in_a_healthy_file(case: tuple[Path, Net, torch.optim
     assert "nothing from the file was executed" in said
 
 
+def test_a_file_without_model_and_optimizer_can_be_listed(tmp_path: Path) -> None:
+    torch.save({"loss": 1.5}, tmp_path / "other.pt")
+    report = optinspect.show(str(tmp_path / "other.pt"))
+    assert report.next_command is not None and report.next_command.endswith("other.pt --tree")
+
+
+def test_what_was_covered_is_what_was_read(case: tuple[Path, Net, torch.optim.AdamW], tmp_path: Path) -> None:
+    everything = footer(optinspect.show(str(case[0]), weights=True))
+    assert "6 of 6 state tensors, every element (624 B), and 8 tensors of the model" in everything
+    assert "0 of 6 state tensors;" in footer(optinspect.show(str(case[0]), filters=["nothing"]))
+    model = str(tmp_path / "model.pt")
+    torch.save(case[1].state_dict(), model)
+    assert "the structure; there is no state tensor" in footer(optinspect.show(model))
+    assert "8 tensors of the model, every element; there is no" in footer(optinspect.show(model, weights=True))
+
+
 def test_names_come_from_a_model_in_another_file(case: tuple[Path, Net, torch.optim.AdamW], tmp_path: Path) -> None:
     data = torch.load(case[0], weights_only=True)
     torch.save(data["model"], tmp_path / "model.pt")
@@ -346,6 +362,7 @@ def test_the_schema_names_every_column() -> None:
         "parameters": show_tables.PARAMETERS,
         "unoptimized": show_tables.UNOPTIMIZED,
         "statistics": show_statistics.COLUMNS,
+        "dead": show_dead.COLUMNS,
     }
     manual = (ROOT / "docs" / "json.md").read_text()
     for table, having in columns.items():

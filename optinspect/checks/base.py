@@ -1,4 +1,4 @@
-"""What a rule is, and how rules are run: facts are computed once, each rule says pass, skipped or what it found.
+"""What a rule is: facts are computed once, each rule says pass, skipped or what it found.
 
 A rule is a function that yields Complaints; its docstring is its manual page. `requires` names the rules whose
 findings explain its own: what one of them has condemned is not looked at again, so that one fault gives one finding.
@@ -7,14 +7,14 @@ findings explain its own: what one of them has condemned is not looked at again,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from inspect import cleandoc
 
 from optinspect.checkpoint import OptimizerState, ParamGroup
 from optinspect.checks.facts import Facts
 from optinspect.layouts.base import join
-from optinspect.report import Finding, Location, Severity, Skipped
+from optinspect.report import Place, Severity
 from optinspect.subjects import Subject
 
 MANY = 3
@@ -40,6 +40,8 @@ class Complaint:
     severity: Severity | None = None
     """None: the rule's own."""
     repair: str | None = None
+    also: tuple[Place, ...] = ()
+    """The other places, where one complaint is about many."""
 
 
 Find = Callable[["Context"], Iterable[Complaint]]
@@ -124,6 +126,8 @@ class Context:
     def each(self, found: Sequence[tuple[Subject, str | None, str]], of: str = "") -> Iterator[Complaint]:
         """A complaint for each (subject, slot, message); where there are many, one that counts them all."""
         affected = list(dict.fromkeys(subject.key for subject, _, _ in found))
+        if len(affected) <= MANY and len(found) > MANY * len(affected):  # LBFGS keeps a slot for each of its steps
+            found = [_joined([one for one in found if one[0].key == key]) for key in affected]
         if len(affected) <= MANY:
             yield from (self.about(subject, message, slot) for subject, slot, message in found)
             return
@@ -132,7 +136,8 @@ class Context:
         told = ", ".join(names[1:NAMED]) + (", …" if len(names) > NAMED else "")
         total = len(self.facts.subjects)
         whole = f"{message}; so it is in {len(affected):,} of {total:,} parameters{of} (also {told})"
-        yield Complaint(whole, self.state_route(subject, slot), subject.named.name, tuple(affected))
+        also = tuple((self.state_route(one, its), one.named.name) for one, its, _ in found[1:])
+        yield Complaint(whole, self.state_route(subject, slot), subject.named.name, tuple(affected), also=also)
 
     def weights(self, found: Sequence[tuple[Subject, str]]) -> Iterator[Complaint]:
         """A complaint about the weight of each (subject, message); where there are many, one that counts them all."""
@@ -149,7 +154,9 @@ class Context:
         more = ", …" if len(places) > NAMED else ""
         first = places[0]
         told = f"{first.message}; so it is with {len(places):,} weights (also {also}{more})"
-        yield Complaint(told, first.route, first.parameter, tuple(spot for each in places for spot in each.spots))
+        spots = tuple(spot for each in places for spot in each.spots)
+        others = tuple((each.route, each.parameter) for each in places[1:])
+        yield Complaint(told, first.route, first.parameter, spots, also=others)
 
     def alike(self, found: Sequence[tuple[int, OptimizerState, ParamGroup, str, str]]) -> Iterator[Complaint]:
         """A complaint for each (number, optimizer, group, key, message), equal messages told once."""
@@ -157,71 +164,16 @@ class Context:
         for number, optimizer, group, key, message in found:
             by_message.setdefault((number, key, message), []).append((optimizer, group))
         for (number, key, message), places in by_message.items():
-            optimizer, first = places[0]
             numbers = [str(group.number) for _, group in places]
             several = f" (in groups {', '.join(numbers[:8])}{', …' if len(numbers) > 8 else ''})"
             spots: tuple[Spot, ...] = tuple((number, "group", group.number) for _, group in places)
             text = message + (several if len(numbers) > 1 else "")
-            yield Complaint(text, self.group_route(optimizer, first, key or None), None, spots)
+            routes = [self.group_route(each, group, key or None) for each, group in places]
+            yield Complaint(text, routes[0], None, spots, also=tuple((route, None) for route in routes[1:]))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Of one run: findings in the order of the rules, rules that were skipped, and those that found nothing."""
-
-    findings: tuple[Finding, ...]
-    skipped: tuple[Skipped, ...]
-    passed: tuple[str, ...]
-    records: int = 0
-    """Checksums that were compared."""
-    tensors: int = 0
-    read: int = 0
-    """How many of the tensors were measured, every element."""
-
-
-@dataclass
-class _Run:
-    facts: Facts
-    findings: list[Finding] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    passed: list[str] = field(default_factory=list)
-    condemned: dict[str, set[Spot]] = field(default_factory=dict)
-
-    def run(self, one: Rule) -> None:
-        causes = [code for code in one.requires if self.condemned.get(code)]
-        spots = frozenset(spot for code in causes for spot in self.condemned[code])
-        context = Context(self.facts, spots, tuple(each.where.route for each in self.findings if each.where.route))
-        if not context.sound():
-            self.skipped.append(Skipped(one.code, f"{causes[0]} names the cause"))
-            return
-        try:
-            complaints = list(one.find(context))
-        except Skip as reason:
-            self.skipped.append(Skipped(one.code, str(reason)))
-            return
-        self.condemned[one.code] = {spot for each in complaints for spot in each.spots}
-        self.findings += [_finding(one, each) for each in complaints]
-        if not complaints:
-            self.passed.append(one.code)
-
-
-def run(rules: Iterable[Rule], facts: Facts) -> Outcome:
-    """Run rules in their order; what a rule requires comes before it."""
-    under_way = _Run(facts)
-    for one in rules:
-        under_way.run(one)
-    every = facts.measured.values()
-    tensors = sum(len(each.bundle.slots) + (each.bundle.weight is not None) for each in every)
-    return Outcome(
-        findings=tuple(under_way.findings),
-        skipped=tuple(under_way.skipped),
-        passed=tuple(under_way.passed),
-        records=facts.integrity.records,
-        tensors=tensors,
-        read=tensors - sum(len(each.problems) for each in every),
-    )
-
-
-def _finding(one: Rule, said: Complaint) -> Finding:
-    where = Location("checkpoint", said.route or None, said.parameter)
-    return Finding(one.code, one.title, said.severity or one.severity, said.message, where, said.repair or one.repair)
+def _joined(found: Sequence[tuple[Subject, str | None, str]]) -> tuple[Subject, str | None, str]:
+    """One for all slots of a parameter."""
+    subject, slot, message = found[0]
+    more = len(found) - 1
+    return subject, slot, f"{message}; and so in {more:,} more slots" if more else message

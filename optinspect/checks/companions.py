@@ -1,4 +1,4 @@
-"""OI711 to OI715: what must come back beside model and optimizer: GradScaler, random states, averages."""
+"""OI711 to OI716: what must come back beside model and optimizer: GradScaler, random states, averages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from optinspect.checkpoint import Companion, ModelState
+from optinspect.checkpoint import Checkpoint, Companion, ModelState
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.layouts.base import join, last
+from optinspect.opaque import Opaque
 from optinspect.report import Severity
 from optinspect.tensors import TensorRef
 
-COLLAPSED = 2.0**-14
-"""A scale below it: gradients would be pushed under float16's smallest normal number, instead of above it."""
 CPU_SIZES = (5056, 5048)
 """Bytes of torch.get_rng_state() (with and without the padding of older versions)."""
 
@@ -37,7 +36,7 @@ def scale(context: Context) -> Iterable[Complaint]:
         route = join(each.route, "scale")
         if not isfinite(value) or value <= 0:
             yield Complaint(f"scale is {value:g}", route)
-        elif value < COLLAPSED:
+        elif value < context.facts.terms.thresholds.collapsed_scale:
             yield Complaint(
                 f"scale is {value:g}: it was halved until nothing is left", route, severity=Severity.WARNING
             )
@@ -56,19 +55,23 @@ def _number(value: Any) -> float | None:
 def scaler_empty(context: Context) -> Iterable[Complaint]:
     """The GradScaler's state is an empty dict: what a scaler that is switched off gives.
 
+    A note where a configuration in the file says that mixed precision is off.
+
     Why a resume breaks: load_state_dict of a scaler that is switched on raises "The source state dict is empty".
     Harmless when: mixed precision stays switched off in the resumed run.
     Repair: leave the scaler out, or save one that was in use.
     Seen: scripts that save GradScaler(enabled=False) on CPU and resume on CUDA.
     """
-    for each in context.facts.checkpoint.scalers:
+    checkpoint = context.facts.checkpoint
+    off = any(_says_off(key, value) for _, key, value in _configured(checkpoint.other))
+    for each in checkpoint.scalers:
         if isinstance(each.value, Mapping) and not each.value:
-            yield Complaint("is empty", each.route)
+            yield Complaint("is empty", each.route, severity=Severity.NOTE if off else None)
 
 
 @rule("OI713", Severity.NOTE, title="float16 without a GradScaler")
 def scaler_missing(context: Context) -> Iterable[Complaint]:
-    """Weights are float16, but no GradScaler's state is in the file.
+    """Weights are float16, or the configuration in the file asks for float16, but no GradScaler's state is there.
 
     Why it matters: the scale starts again at 65536, and the first steps are skipped until it fits; schedulers that
     are stepped all the same run ahead.
@@ -82,6 +85,41 @@ def scaler_missing(context: Context) -> Iterable[Complaint]:
     half = [each for each in context.subjects if each.weight is not None and each.weight.dtype.name == "float16"]
     if half:
         yield Complaint(f"{len(half):,} weights are float16", None, half[0].named.name)
+    asked = next(_half_asked(checkpoint.other), None) if not half else None
+    if asked is not None:
+        yield Complaint(f"{asked[0]} is {asked[1]!r}, but there is no state of a GradScaler", asked[0])
+
+
+def _half_asked(other: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Route and value of what asks for float16 in a configuration: fp16=True, precision="16-mixed"."""
+    for route, key, item in _configured(other):
+        if (key in ("fp16", "use_fp16") and item is True) or (key in PRECISION and str(item).lower() in HALF):
+            yield route, item
+
+
+def _says_off(key: Any, value: Any) -> bool:
+    """amp=False, fp16=False, precision="32-true": no loss is scaled."""
+    switched = key in ("amp", "use_amp", "fp16", "use_fp16") and value is False
+    return switched or (key in PRECISION and str(value).lower() in WHOLE)
+
+
+def _configured(other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Route, key and value of what configurations hold, and of single settings beside them."""
+    for route, value in other.items():
+        held = value.state if isinstance(value, Opaque) else value
+        if isinstance(held, Mapping):
+            yield from ((join(route, key), key, item) for key, item in held.items())
+        else:
+            yield route, last(route), value
+
+
+PRECISION = ("precision", "mixed_precision", "amp_dtype")
+WHOLE = ("no", "none", "32", "32-true", "64-true", "bf16", "bf16-mixed", "bf16-true", "float32", "bfloat16")
+"""How configurations spell precisions that scale no loss."""
+
+
+HALF = ("16", "16-mixed", "fp16", "float16", "half", "torch.float16")
+"""How configurations spell it; "16-true" has no scaler."""
 
 
 @rule("OI714", Severity.WARNING, title="a random state of the wrong size")
@@ -110,6 +148,23 @@ def _states(companions: Iterable[Companion]) -> Iterator[tuple[str, TensorRef]]:
             yield each.route, each.value
 
 
+@rule("OI716", Severity.NOTE, title="no random state")
+def random_missing(context: Context) -> Iterable[Complaint]:
+    """A file that keeps everything else (scheduler, GradScaler, counters) has no random state.
+
+    Why it matters: dropout, augmentation and the order of the data differ after the resume: it is not bit for bit the
+    run that would have gone on.
+    Harmless when: seeds are set from the step count, or nothing is random.
+    Repair: save torch.get_rng_state(), the CUDA states, and those of numpy and random.
+    Seen: speculators#1026, ace#690, ms-swift#9935.
+    """
+    checkpoint = context.facts.checkpoint
+    if checkpoint.rng or not checkpoint.optimizers:
+        raise Skip("a random state is there" if checkpoint.rng else "no optimizer in the file")
+    if checkpoint.schedulers and checkpoint.scalers and checkpoint.counters:
+        yield Complaint("scheduler, GradScaler and counters are saved, but no random state", None)
+
+
 @rule("OI715", Severity.NOTE, title="an average that has not begun", requires=("OI104",))
 def average(context: Context) -> Iterable[Complaint]:
     """The averaged copy of the weights equals the weights in every tensor, or counts no updates, after many steps.
@@ -125,10 +180,25 @@ def average(context: Context) -> Iterable[Complaint]:
         raise Skip("no average of the weights in the file")
     figures = _figures(context)
     for number, each in averages:
+        route, updates = _updates(checkpoint, each)
+        if updates == 0 and max(steps) > 2:
+            yield Complaint(f"has made 0 updates after {max(steps):g} steps", route)
+            continue
         models = [(n, one) for n, one in enumerate(checkpoint.models) if one.role == "model"]
         if max(steps) > 2 and any(_equal(figures, number, each, n, one) for n, one in models):
             told = f"equals the weights in all {len(each.entries):,} tensors after {max(steps):g} steps"
             yield Complaint(told, each.route)
+
+
+def _updates(checkpoint: Checkpoint, average: ModelState) -> tuple[str, float | None]:
+    """What counts the updates of an average, in it (n_averaged) or beside it (updates, num_updates)."""
+    outer, names = average.route.rpartition(".")[0], ("updates", "num_updates", "n_averaged")
+    beside = {f"{place}.{name}" if place else name for place in (average.route, outer) for name in names}
+    for route, value in checkpoint.counters.items():
+        if route in beside or (last(route) in names and "ema" in route.lower()):
+            return route, value
+    entry = average.by_name.get("n_averaged")
+    return join(average.route, "n_averaged"), _number(entry.tensor) if entry is not None else None
 
 
 Figures = Mapping[tuple[int, str], tuple[float | None, ...]]
@@ -160,4 +230,4 @@ def _equal(figures: Figures, number: int, average: ModelState, other: int, model
     return len(known) > 1 and all(a == b for a, b in known)
 
 
-RULES: tuple[Rule, ...] = (scale, scaler_empty, scaler_missing, random_state, average)
+RULES: tuple[Rule, ...] = (scale, scaler_empty, scaler_missing, random_state, random_missing, average)

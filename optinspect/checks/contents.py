@@ -1,4 +1,4 @@
-"""OI201 to OI206: what a file must hold so that training can go on from it at all."""
+"""OI201 to OI206 and OI219: what a file must hold so that training can go on from it at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.layouts.base import join
-from optinspect.layouts.recognition import OPTIMIZER_NAMES
+from optinspect.layouts.recognition import MODEL_NAMES, OPTIMIZER_NAMES
 from optinspect.report import Severity
 
 BARE = ("module",)
@@ -61,9 +61,15 @@ def model_missing(context: Context) -> Iterable[Complaint]:
     if not checkpoint.optimizers:
         raise Skip("no optimizer in the file")
     companions = [*checkpoint.schedulers, *checkpoint.scalers, *checkpoint.rng]
-    if not checkpoint.models and companions:
+    empty = next((key for key, value in checkpoint.other.items() if key in MODEL_NAMES and value in (None, {})), None)
+    if not checkpoint.models and empty is not None:
+        yield Complaint(f"'{empty}' is {'None' if checkpoint.other[empty] is None else 'empty'}", empty, spots=())
+    elif not checkpoint.models and companions:
         routes = ", ".join(each.route for each in companions[:4])
         yield Complaint(f"an optimizer with {routes}, but no model's state_dict", spots=())
+    elif checkpoint.models and all(each.role == "ema" for each in checkpoint.models):
+        told = "an average of the weights, but not the weights that the optimizer steps"
+        yield Complaint(told, checkpoint.models[0].route, None, (), Severity.NOTE)
 
 
 @rule("OI203", Severity.ERROR, title="a parameter is listed twice")
@@ -89,6 +95,10 @@ def listed_twice(context: Context) -> Iterable[Complaint]:
             )
 
 
+UNSAID = ("fastai",)
+"""Layouts whose files do not say which group has which parameters."""
+
+
 @rule("OI206", Severity.ERROR, title="parameter groups are missing or empty")
 def groups_missing(context: Context) -> Iterable[Complaint]:
     """The optimizer has no `param_groups`, an empty list of them, or a group that lost its parameters.
@@ -107,7 +117,7 @@ def groups_missing(context: Context) -> Iterable[Complaint]:
                 lost = len(optimizer.orphans)
                 told = f"group {group.number} lists no parameters, while {lost:,} states belong to no group"
                 yield Complaint(told, context.group_route(optimizer, group), spots=((number,),))
-            elif not group.params:
+            elif not group.params and context.facts.checkpoint.inputs[optimizer.input].layout not in UNSAID:
                 told = f"group {group.number} has no parameters"
                 spots = ((number, "group", group.number),)
                 yield Complaint(told, context.group_route(optimizer, group), None, spots, Severity.NOTE)
@@ -134,7 +144,8 @@ def text_keys(context: Context) -> Iterable[Complaint]:
 
 @rule("OI204", Severity.WARNING, title="state of no parameter", requires=("OI203", "OI205", "OI206"))
 def orphans(context: Context) -> Iterable[Complaint]:
-    """`state` has entries for indices that no group lists.
+    """`state` has entries for indices that no group lists. An error where these lie between others: a group lost them,
+    and every state after them would go to another parameter.
 
     Why it matters: torch keeps them and saves them again for ever; where the index is taken later, a new parameter
     starts with a stranger's moments.
@@ -146,12 +157,42 @@ def orphans(context: Context) -> Iterable[Complaint]:
         if optimizer.orphans:
             first = optimizer.orphans[0]
             told = f"{len(optimizer.orphans):,} states belong to no group, first {first!r:.60}"
-            yield Complaint(told, join(join(optimizer.route, "state"), first), spots=((number, "orphans"),))
+            route, listed = join(join(optimizer.route, "state"), first), [p.key for p in optimizer.parameters]
+            if isinstance(first, int) and first < max((key for key in listed if isinstance(key, int)), default=0):
+                told += ": it is missing between those that the groups list"
+                yield Complaint(told, route, None, ((number,),), Severity.ERROR)
+            else:
+                yield Complaint(told, route, spots=((number, "orphans"),))
+
+
+@rule("OI219", Severity.ERROR, title="a directory lacks a part")
+def parts_missing(context: Context) -> Iterable[Complaint]:
+    """A directory of transformers' Trainer has an optimizer.pt, but no scheduler.pt (an error), no trainer_state.json
+    (an error) or no random state (a note).
+
+    Why a resume breaks: Trainer loads optimizer.pt only if scheduler.pt is there too, and says nothing otherwise:
+    training begins with empty moments (transformers 5.23). Without trainer_state.json it raises; without rng_state.pth
+    the order of the data and dropout are others.
+    Harmless when: another program resumes, and finds its schedule and its step elsewhere.
+    Repair: copy the whole directory again; do not leave files out to save space.
+    Seen: transformers#5220, NeMo-Speech#369; uploads and clean-up scripts with a list of files.
+    """
+    checkpoint = context.facts.checkpoint
+    trainers = [each for each in checkpoint.inputs if each.layout == "trainer"]
+    if not trainers or not checkpoint.optimizers:
+        raise Skip("no directory of a Trainer with an optimizer")
+    if not checkpoint.schedulers:
+        yield Complaint("scheduler.pt is missing: Trainer will leave optimizer.pt aside", spots=(("scheduler",),))
+    if not any(route.startswith("trainer_state") for route in (*checkpoint.counters, *checkpoint.other)):
+        yield Complaint("trainer_state.json is missing: Trainer raises FileNotFoundError", spots=())
+    if not checkpoint.rng:
+        yield Complaint("rng_state.pth is missing: dropout and data order will differ", None, None, (), Severity.NOTE)
 
 
 RULES: tuple[Rule, ...] = (
     optimizer_missing,
     model_missing,
+    parts_missing,
     listed_twice,
     groups_missing,
     text_keys,

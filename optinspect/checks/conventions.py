@@ -74,8 +74,8 @@ def decay_on_vectors(context: Context) -> Iterable[Complaint]:
     for number, optimizer, group in context.groups:
         matrices, vectors = counts.get((number, group.number), (0, 0))
         decay = group.number_of("weight_decay")
-        if decay and vectors and matrices + vectors > 1:
-            found.append((number, optimizer, group, "weight_decay", f"{decay:g} on {vectors:,} norms and biases"))
+        if decay and vectors and matrices + vectors + len(optimizer.groups) > 2:
+            found.append((number, optimizer, group, "weight_decay", f"{decay:g} on norms and biases ({vectors:,})"))
     return context.alike(found)
 
 

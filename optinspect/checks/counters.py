@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isfinite, log2
 
+from optinspect.checkpoint import Companion
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.checks.courses import disagreeing, last_epoch
 from optinspect.checks.facts import Facts
@@ -24,8 +25,13 @@ COUNTER = re.compile(
     r"(?:steps?|it|iters?|iterations?|iter_num|updates?)(?:_num|_count|_completed)?",
     re.IGNORECASE,
 )
-SKIPPED = 0.1
-"""Part of the steps that a GradScaler may have skipped before it counts as odd."""
+INITIAL_SCALE = 65536
+"""Of torch's GradScaler."""
+MOST_BATCHES = 128
+"""A counter further ahead does not count batches of one step: the optimizer was begun anew."""
+COUNTS = ("OI401", "OI402", "OI403")
+AT_FIRST = 4
+"""Steps that a GradScaler may skip in any run: 65536 is halved about so often before float16 gradients fit."""
 
 
 @rule("OI401", Severity.ERROR, title="a step count is no count", requires=BYTES)
@@ -48,6 +54,7 @@ def no_count(context: Context) -> Iterable[Complaint]:
 @rule("OI402", Severity.ERROR, title="a step count that cannot grow", requires=(*BYTES, "OI401"))
 def saturated(context: Context) -> Iterable[Complaint]:
     """`step` has reached the count from which its dtype cannot add 1: 256 in bfloat16, 2048 in float16, 2²⁴ in float32.
+    A warning where one of torch's own optimizers is on its way there in bfloat16 or float16.
 
     Why a resume breaks: the bias correction stays where it is: with bfloat16 √(1 − 0.999^256) = 0.475, so that updates
     stay twice too small for ever.
@@ -56,12 +63,25 @@ def saturated(context: Context) -> Iterable[Complaint]:
     Seen: torchao PR#4915, DeepSpeed PR#8496: a whole optimizer cast to bfloat16.
     """
     found: Found = []
+    coming: Found = []
     for subject in context.subjects:
         stored, step = subject.state.slots.get("step"), subject.state.step
         limit = LIMITS.get(stored.dtype.name) if isinstance(stored, TensorRef) else None
         if limit is not None and step is not None and step >= limit and isinstance(stored, TensorRef):
             found.append((subject, "step", f"step is {step:g}: one more is lost in {stored.dtype.name}"))
-    return context.each(found)
+        elif limit in HALVES and isinstance(stored, TensorRef) and _torchs(context, subject):
+            coming.append((subject, "step", f"{stored.dtype.name} counts to {limit} and stops there"))
+    yield from context.each(found)
+    for each in context.each(coming):
+        yield replace(each, severity=Severity.WARNING)
+
+
+HALVES = (LIMITS["float16"], LIMITS["bfloat16"])
+
+
+def _torchs(context: Context, subject: Subject) -> bool:
+    description = context.facts.description(subject)
+    return description is not None and description.source == "torch.optim"
 
 
 @rule("OI403", Severity.ERROR, title="step 0 with moments", requires=(*BYTES, "OI401"))
@@ -84,7 +104,7 @@ def reset(context: Context) -> Iterable[Complaint]:
     return context.each(found)
 
 
-@rule("OI404", Severity.WARNING, title="step counts differ", requires=(*BYTES, "OI208", "OI401", "OI402", "OI403"))
+@rule("OI404", Severity.WARNING, title="step counts differ", requires=(*BYTES, "OI203", "OI208", "OI210", *COUNTS))
 def differ(context: Context) -> Iterable[Complaint]:
     """Some parameters have taken another number of steps. A warning where others of the same module have not.
 
@@ -95,15 +115,17 @@ def differ(context: Context) -> Iterable[Complaint]:
     Seen: prime-rl#3399, torchtitan#4474, EasyR1#275; states that were merged.
     """
     for number, _ in context.optimizers:
-        usual = context.facts.steps[number]
         subjects = [each for each in context.subjects if each.optimizer == number and each.state.step is not None]
+        usual = Counter(each.state.step for each in subjects).most_common(1)[0][0] if subjects else None
         odd = [each for each in subjects if each.state.step != usual]
         alone = [each for each in odd if any(one.state.step == usual for one in context.facts.beside(each))]
         told = "step {:g}, while others of its module are at {:g}"
         yield from context.each([(each, "step", told.format(each.state.step, usual)) for each in alone])
         rest = [each for each in odd if each not in alone]
         if rest:
-            yield context.about(rest[0], _ranges(rest, usual), "step", Severity.NOTE)
+            yield replace(
+                context.about(rest[0], _ranges(rest, usual), "step", Severity.NOTE), spots=((number, "steps"),)
+            )
 
 
 def _ranges(subjects: list[Subject], usual: float | None) -> str:
@@ -131,19 +153,20 @@ def _witnesses(facts: Facts) -> Iterator[Witness]:
             yield Witness(f"{each.route}.last_epoch", count, True)
 
 
-def multiple(count: float, step: float) -> int | None:
-    """k ≥ 2 with count = k·step, give or take one optimizer step; None where there is none."""
-    if step < 2 or count < 1.5 * step:
-        return None
-    ratio = round(count / step)
-    return ratio if ratio >= 2 and abs(count - ratio * step) <= ratio / 2 else None
+def multiple(count: float, step: float, late: int = 1) -> int | None:
+    """k ≥ 2 with count = k·step, `late` less, or up to k − 1 batches more that made no step yet; None without one."""
+    for batches in (count, count + late) if step >= 1 else ():
+        ratio = int(batches // step)
+        if 2 <= ratio <= MOST_BATCHES and count - ratio * step <= ratio - 1:
+            return ratio
+    return None
 
 
 @rule(
     "OI405",
     Severity.WARNING,
     title="the optimizer's step is not the run's",
-    requires=(*BYTES, "OI203", "OI206", "OI207", "OI215", "OI401", "OI402", "OI403"),
+    requires=(*BYTES, "OI203", "OI206", "OI207", "OI215", "OI501", "OI401", "OI402", "OI403", "OI404"),
 )
 def stale(context: Context) -> Iterable[Complaint]:
     """The step count of the state disagrees with the run's counter and the scheduler's position.
@@ -162,13 +185,17 @@ def stale(context: Context) -> Iterable[Complaint]:
     witnesses = list(_witnesses(facts))
     if not witnesses:
         raise Skip("nothing else in the file counts steps")
-    step = known.most_common(1)[0][0]
-    odd = [each for each in witnesses if abs(each.count - step) > 1]
+    limits = facts.terms.thresholds
+    furthest = facts.furthest[0]
+    near = furthest is not None and any(abs(each.count - furthest) <= limits.step_slack for each in witnesses)
+    step = furthest if near and furthest is not None else max(known)  # who is seldom used (an expert) has taken fewer
+    odd = [each for each in witnesses if abs(each.count - step) > limits.step_slack]
     counters = [each for each in odd if not each.scheduler]
-    agreeing = [each for each in odd if each.scheduler and any(abs(each.count - one.count) <= 1 for one in counters)]
+    agreeing = [each for each in odd if each.scheduler and _near(each, counters, limits.step_slack)]
     route = join(facts.checkpoint.optimizers[0].route, "state")
     skips = bool(facts.checkpoint.scalers)
-    if agreeing and not (skips and _explained(step, agreeing[0].count) and not disagreeing(facts)):
+    skipped = skips and bool(agreeing) and explained(facts, step, agreeing[0].count)
+    if agreeing and not (skipped and not disagreeing(facts)):
         both = f"{counters[0].route} and {agreeing[0].route} are at {counters[0].count:g}"
         told = f"the state is at step {step:g}, but {both}"
         yield Complaint(told, route, spots=((0,),))
@@ -179,16 +206,39 @@ def stale(context: Context) -> Iterable[Complaint]:
         note = ((0, "note"),)
         if ratio is not None:
             yield Complaint(f"{told}: {ratio} batches a step?", each.route, None, note, Severity.NOTE)
-        elif each.count < step or (skips and _explained(step, each.count)):
+        elif each.count < step or (skips and explained(facts, step, each.count)):
             why = "a counter that starts again?" if each.count < step else "steps that the scaler skipped?"
             yield Complaint(f"{told}: {why}", each.route, None, note, Severity.NOTE)
         else:
             yield Complaint(told, route, spots=((0,),))
+    ahead = [each for each in odd if each.scheduler and each.count > step]
+    for each in ahead[:1] if not counters else ():
+        ratio, told = multiple(each.count, step, 0), f"the state is at step {step:g}, {each.route} at {each.count:g}"
+        if ratio is not None:
+            yield Complaint(f"{told}: {ratio} of its steps a step?", each.route, None, ((0, "note"),), Severity.NOTE)
+        elif not (skips and explained(facts, step, each.count)):
+            yield Complaint(told, route, spots=((0,),))
 
 
-def _explained(step: float, count: float) -> bool:
-    """Whether skipped steps account for the difference."""
-    return step < count <= step + 2 + SKIPPED * count
+def _near(one: Witness, others: list[Witness], slack: float) -> bool:
+    return any(abs(one.count - each.count) <= slack for each in others)
 
 
-RULES: tuple[Rule, ...] = (no_count, saturated, reset, differ, stale)
+def explained(facts: Facts, step: float, count: float) -> bool:
+    """Whether steps that a scaler skipped account for the difference: some in the beginning, a share of all, and what
+    its scale shows: each halving is a skipped step, and so is each growth that it took back.
+    """
+    seen = max((_halvings(each, count) for each in facts.checkpoint.scalers), default=0.0)
+    return step < count <= step + AT_FIRST + seen + facts.terms.thresholds.skipped_steps * count
+
+
+def _halvings(scaler: Companion, count: float) -> float:
+    held = scaler.value if isinstance(scaler.value, Mapping) else {}
+    scale, interval = held.get("scale"), held.get("growth_interval")
+    known = isinstance(scale, int | float) and 0 < scale < INITIAL_SCALE
+    grown = count / interval if isinstance(interval, int | float) and interval >= 1 else 0.0
+    return grown + (log2(INITIAL_SCALE / scale) if known and isinstance(scale, int | float) else 0.0)
+
+
+RULES: tuple[Rule, ...] = (no_count, saturated, reset, differ)
+AGAINST_OTHERS: tuple[Rule, ...] = (stale,)

@@ -1,9 +1,11 @@
-"""OI507 to OI509: hyperparameters that have no effect."""
+"""OI507 to OI510: hyperparameters that have no effect, or one out of all proportion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from math import isfinite
 
+from optinspect.checkpoint import ParamGroup
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.checks.values import Found
 from optinspect.optimizers.recognise import LABELS
@@ -25,6 +27,8 @@ ALIASES = {
 """What people write for the keys of torch; each counts where an optimizer has the right one, not the left."""
 HALF_OF_ONE = {"float64": 2.0**-54, "float32": 2.0**-25, "bfloat16": 2.0**-9, "float16": 2.0**-12}
 """1 − x rounds to 1 below this, in the arithmetic of the weight's dtype."""
+LARGEST_LR, LARGEST_DECAY = 10, 100
+"""The largest in 250 healthy checkpoints: lr 1 (of optimizers that scale it themselves), weight_decay 0.1."""
 EPS_IN_HALF = 2.0**-25
 """Below it a number is 0 in float16."""
 
@@ -112,4 +116,51 @@ def decay_inert(context: Context) -> Iterable[Complaint]:
     yield from context.each(found)
 
 
-RULES: tuple[Rule, ...] = (misspelt, eps_underflows, decay_inert)
+@rule("OI510", Severity.WARNING, title="a setting out of all proportion", requires=("OI501", "OI503", "OI504"))
+def absurd(context: Context) -> Iterable[Complaint]:
+    """NaN or Inf in a setting, or a number that is allowed, but that no run survives.
+
+    That is lr above 10 for an Adam, which moves every weight by about lr a step; eps above 1, beside which √v vanishes;
+    a decay that takes the whole weight in one step (lr·weight_decay ≥ 1 where it is decoupled, else above 100).
+
+    Why a resume breaks: the settings of the file replace those of the script: one step destroys the weights, or nothing
+    moves any more.
+    Harmless when: the group has no parameters that are stepped.
+    Repair: set the value that the run was configured with; 1e8 is 1e-8 without its sign.
+    Seen: edited files; exponents that lost their sign.
+    """
+    found = []
+    for number, optimizer, group in context.groups:
+        description = context.facts.descriptions.get((number, group.number))
+        if description is not None and description.source == "torch.optim" and group.params:
+            adam = description.v_slot is not None or description.name == "Adamax"
+            decoupled = description.name == "AdamW" or group.hyperparameters.get("decoupled_weight_decay") is True
+            wild = [(key, f"{value}") for key, value in _wild(group, description.defaults.keys() - JUDGED)]
+            for key, told in (*wild, *_absurd(group, adam=adam, decoupled=decoupled)):
+                found.append((number, optimizer, group, key, f"{key} is {told}"))
+    return context.alike(found)
+
+
+def _wild(group: ParamGroup, keys: Iterable[str]) -> Iterator[tuple[str, float]]:
+    """Settings that are no finite numbers."""
+    for key in sorted(keys):
+        value = group.number_of(key)
+        if value is not None and not isfinite(value):
+            yield key, value
+
+
+JUDGED = frozenset({"lr", "betas", "eps", "weight_decay", "momentum", "alpha", "rho"})
+"""Settings that other rules look at."""
+
+
+def _absurd(group: ParamGroup, *, adam: bool, decoupled: bool) -> Iterator[tuple[str, str]]:
+    rate, eps, decay = (group.number_of(key) or 0.0 for key in ("lr", "eps", "weight_decay"))
+    if adam and rate > LARGEST_LR:
+        yield "lr", f"{rate:g}: every step moves the weights by about as much"
+    if eps > 1:
+        yield "eps", f"{eps:g}: √v vanishes beside it"
+    if decay > LARGEST_DECAY or (decoupled and rate <= LARGEST_LR and rate * decay >= 1):
+        yield "weight_decay", f"{decay:g}: one step takes the weights away (lr is {rate:g})"
+
+
+RULES: tuple[Rule, ...] = (misspelt, eps_underflows, decay_inert, absurd)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 
-from optinspect.checkpoint import Checkpoint, ModelEntry
+from optinspect.checkpoint import Checkpoint, ModelEntry, OptimizerState, ParamGroup
+from optinspect.checks.expected import Terms
 from optinspect.checks.integrity import Integrity, Watch
 from optinspect.checks.peculiar import Peculiar, look, standards
 from optinspect.layouts.slots import tensor_class
-from optinspect.measurement import AdamTerms, Bundle, Measured, measure
+from optinspect.measurement import Bundle, Measured, measure
 from optinspect.naming import name_parameters
 from optinspect.naming.base import Naming
-from optinspect.optimizers import Optimizer, adam_terms, candidates
+from optinspect.optimizers import Optimizer, candidates
 from optinspect.statistics import Statistics
-from optinspect.subjects import Subject, subjects_of
+from optinspect.subjects import Subject, bundle_of, subjects_of
 from optinspect.tensors import CompositeRef, TensorRef
 
 Key = tuple[int | None, int]
@@ -35,6 +37,8 @@ class Facts:
     loose: tuple[tuple[int, ModelEntry], ...]
     measured: Mapping[Key, Measured]
     integrity: Integrity
+    terms: Terms = field(default_factory=Terms)
+    """What the user wants of the rules: thresholds, expectations, what is accepted."""
 
     @cached_property
     def of_optimizer(self) -> Mapping[int, Sequence[Subject]]:
@@ -54,7 +58,7 @@ class Facts:
             for group in optimizer.groups:
                 fitting = candidates(group.hyperparameters, slots, classes)
                 known = (one for one in fitting if one.name in optimizer.families)
-                found[number, group.number] = next(known, None)
+                found[number, group.number] = next(known, None) or _by_keys(optimizer, group, slots | classes)
         return found
 
     def description(self, subject: Subject) -> Optimizer | None:
@@ -65,6 +69,11 @@ class Facts:
         """The step count that most parameters of each optimizer have; None without any."""
         counts = [Counter(each.steps) for each in self.checkpoint.optimizers]
         return tuple(each.most_common(1)[0][0] if each else None for each in counts)
+
+    @cached_property
+    def furthest(self) -> tuple[float | None, ...]:
+        """The steps that each optimizer has taken: of the parameter that was stepped most. None without any."""
+        return tuple(max(filter(isfinite, each.steps), default=None) for each in self.checkpoint.optimizers)
 
     def statistics(self, subject: Subject) -> Mapping[str, Statistics]:
         found = self.measured.get(subject.key)
@@ -89,37 +98,46 @@ class Facts:
         return found
 
     def beside(self, subject: Subject) -> Sequence[Subject]:
-        """Other parameters of the same module; none where the name is not known."""
+        """Other parameters of the same module. Where it has one only (a linear layer without a bias) and lies in a
+        numbered layer, those of the block around it. None where the name is not known.
+        """
         if not subject.named.name:
             return ()
-        module = subject.optimizer, subject.named.name.rpartition(".")[0]
-        return [each for each in self.siblings[module] if each is not subject]
+        module, _, own = subject.named.name.rpartition(".")
+        others = [each for each in self.siblings[subject.optimizer, module] if each is not subject]
+        block, _, called = module.rpartition(".")
+        layered = any(part.isdigit() for part in block.split("."))
+        if others or not layered or called.isdigit() or own.isdigit():
+            return others
+        every = self.of_optimizer[subject.optimizer]
+        return [each for each in every if each is not subject and (each.named.name or "").startswith(f"{block}.")]
 
 
-def gather(checkpoint: Checkpoint, progress: Callable[[int], None] | None = None) -> Facts:
+def _by_keys(optimizer: OptimizerState, group: ParamGroup, slots: Set[str]) -> Optimizer | None:
+    """One of torch's own that the settings show, where a slot that it always keeps is missing everywhere."""
+    fitting = candidates(group.hyperparameters, ()) if slots and not optimizer.families else ()
+    own = [one for one in fitting if one.source == "torch.optim" and slots <= one.slots.keys()]
+    return own[0] if len({one.name for one in own}) == 1 else None
+
+
+def gather(checkpoint: Checkpoint, progress: Callable[[int], None] | None = None, terms: Terms | None = None) -> Facts:
     """Everything that the rules ask for. Raises FileChanged when the file is rewritten meanwhile."""
-    namings = name_parameters(checkpoint)
+    terms = terms or Terms()
+    namings = name_parameters(checkpoint, listed=terms.told)
     subjects = tuple(subjects_of(checkpoint, namings))
     loose = tuple(_loose(checkpoint, subjects))
     with Watch(checkpoint.trees) as watch:
-        bundles = [*(_bundle(checkpoint, each) for each in subjects), *_loose_bundles(loose)]
+        bundles = [*(bundle_of(checkpoint, each) for each in subjects), *_loose_bundles(loose)]
         extra = look(standards(checkpoint, subjects))
         measured = {each.key: each for each in measure(bundles, weights=True, progress=progress, extra=extra)}
         integrity = watch.compare()
-    return Facts(checkpoint, namings, subjects, loose, measured, integrity)
+    return Facts(checkpoint, namings, subjects, loose, measured, integrity, terms)
 
 
 def _loose(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> Iterator[tuple[int, ModelEntry]]:
     stepped = {id(subject.named.entry.tensor) for subject in subjects if subject.named.entry}
     for number, model in enumerate(checkpoint.models):
         yield from ((number, entry) for entry in model.entries if id(entry.tensor) not in stepped)
-
-
-def _bundle(checkpoint: Checkpoint, subject: Subject) -> Bundle:
-    tensors = subject.tensors
-    families = checkpoint.optimizers[subject.optimizer].families
-    terms = adam_terms(families, tensors, subject.group.hyperparameters, subject.state.step)
-    return Bundle(subject.key, subject.weight, tensors, AdamTerms(**asdict(terms)) if terms else None)
 
 
 def _loose_bundles(loose: Sequence[tuple[int, ModelEntry]]) -> Iterator[Bundle]:

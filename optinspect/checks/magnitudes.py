@@ -13,10 +13,9 @@ from optinspect.statistics import Statistics
 from optinspect.subjects import Subject
 
 SOUND = (*BYTES, "OI301", "OI302", "OI303", "OI307", "OI308", "OI310", "OI311")
-GAP = 20
-"""Binary exponents between an outlier and everything else: no tensor of 60 healthy checkpoints has a gap of more than 8
-above 2^10."""
-LARGE_WEIGHT, LARGE_STATE = 1e6, 1e4
+BEGUN = 5
+"""Steps after which a gradient has come everywhere: behind a weight that starts at 0 (LoRA's B, a last norm's scale)
+it comes with the second step, and two steps later where a warm-up begins with lr 0."""
 ROUNDED = 64
 """Elements with a fraction that must all end in 16 zero bits: by chance 2^-1024."""
 
@@ -36,7 +35,8 @@ def _moments(context: Context, subject: Subject) -> tuple[Statistics, Statistics
 
 @rule("OI313", Severity.WARNING, title="all moments are zero", requires=(*SOUND, "OI401", "OI403"))
 def dead(context: Context) -> Iterable[Complaint]:
-    """Both moments of a parameter are zero everywhere, though steps were taken. An error where all parameters are so.
+    """Both moments of a parameter are zero everywhere, though steps were taken. An error where all parameters are so,
+    of any of torch's optimizers.
 
     Why a resume breaks: the state was wiped, or a cold optimizer was saved with an old step count: the bias correction
     is for a running average that is not there, and first updates are up to ten times too large.
@@ -45,22 +45,27 @@ def dead(context: Context) -> Iterable[Complaint]:
     Seen: DCP and FSDP loads that filled nothing (KempnerForge#115), OLMo#245, SAE#115.
     """
     found: Found = []
-    alive = 0
-    for subject in context.subjects:
-        pair = _moments(context, subject)
-        if pair is None or (subject.state.step or 0) < 2:
+    for number, optimizer in context.optimizers:
+        members = [each for each in context.subjects if each.optimizer == number and _kept(context, each)]
+        if len(members) > 1 and all(_zero(one) for each in members for one in _kept(context, each)):
+            told = f"all state of all {len(members):,} parameters is 0"
+            route, spots = join(optimizer.route, "state"), tuple(each.key for each in members)
+            yield Complaint(told, route, None, spots, Severity.ERROR)
             continue
-        if _zero(pair[0]) and _zero(pair[1]):
-            found.append((subject, "exp_avg", f"all moments are 0 after {subject.state.step:g} steps"))
-        else:
-            alive += 1
-    if found and not alive:
-        first = context.about(found[0][0], "", severity=Severity.ERROR)
-        told = f"all moments of all {len(found):,} parameters are 0 after {found[0][0].state.step:g} steps"
-        spots = tuple(each.key for each, _, _ in found)
-        yield Complaint(told, (first.route or "").rpartition(".state")[0] + ".state", None, spots, Severity.ERROR)
-    else:
-        yield from context.each(found)
+        for subject in members:
+            pair = _moments(context, subject)
+            if pair is not None and (subject.state.step or 0) >= BEGUN and _zero(pair[0]) and _zero(pair[1]):
+                found.append((subject, "exp_avg", f"all moments are 0 after {subject.state.step:g} steps"))
+    yield from context.each(found)
+
+
+def _kept(context: Context, subject: Subject) -> list[Statistics]:
+    """Of the slots in the parameter's shape, for one of torch's optimizers; none before the first step."""
+    description = context.facts.description(subject)
+    if description is None or description.source != "torch.optim" or subject.state.step == 0:
+        return []
+    every = context.facts.statistics(subject)
+    return [one for slot, one in every.items() if description.kind(slot) == "parameter" and one.count]
 
 
 @rule("OI314", Severity.WARNING, title="the first moment is zero, the second is not", requires=(*SOUND, "OI313"))
@@ -99,14 +104,14 @@ def weight_lost(context: Context) -> Iterable[Complaint]:
     return context.weights(found)
 
 
-def _outlier(found: Statistics | None, least: float) -> float | None:
-    """The largest magnitude where at most 3 elements (or 1 in 1,000) lie GAP binary exponents above all others."""
+def _outlier(found: Statistics | None, least: float, gap: float) -> float | None:
+    """The largest magnitude where at most 3 elements (or 1 in 1,000) lie `gap` binary exponents above all others."""
     top = found.abs_max if found is not None else None
     if found is None or top is None or top < least or found.count < 4:
         return None
     exponent = frexp(top)[1] - 1
-    rest = [e for e in found.log2_histogram if e <= exponent - GAP]
-    near = sum(count for e, count in found.log2_histogram.items() if exponent - GAP < e)
+    rest = [e for e in found.log2_histogram if e <= exponent - gap]
+    near = sum(count for e, count in found.log2_histogram.items() if exponent - gap < e)
     return top if rest and near <= max(3, found.histogram_sample // 1000) else None
 
 
@@ -121,15 +126,18 @@ def outlier(context: Context) -> Iterable[Complaint]:
     """
     found: Found = []
     weights = []
+    limits = context.facts.terms.thresholds
+    told = f"one element is {{:.3g}}, others are 2^{limits.outlier_gap:g} times smaller"
     for subject in context.subjects:
         for slot, statistics in context.facts.statistics(subject).items():
             tensor = subject.tensors.get(slot)
-            top = _outlier(statistics, LARGE_STATE) if tensor is not None and tensor.dtype.kind == "float" else None
+            plain = tensor is not None and tensor.dtype.kind == "float"
+            top = _outlier(statistics, limits.outlier_state, limits.outlier_gap) if plain else None
             if top is not None:
-                found.append((subject, slot, f"one element is {top:.3g}, others are a million times smaller"))
-        top = _outlier(context.facts.weight(subject), LARGE_WEIGHT)
+                found.append((subject, slot, told.format(top)))
+        top = _outlier(context.facts.weight(subject), limits.outlier_weight, limits.outlier_gap)
         if top is not None:
-            weights.append((subject, f"one element is {top:.3g}, others are a million times smaller"))
+            weights.append((subject, told.format(top)))
     yield from context.weights(weights)
     yield from context.each(found)
 
@@ -171,13 +179,14 @@ def still(context: Context) -> Iterable[Complaint]:
     Seen: torchtune#2254, OneTrainer#996, torchao PR#1124.
     """
     still_, movable, first = 0, 0, None
+    limit = context.facts.terms.thresholds.inert_updates
     for subject in context.subjects:
         seen = context.facts.peculiar(subject.key)
         still_, movable = still_ + seen.still, movable + seen.movable
-        first = first or (subject if seen.movable and seen.still > seen.movable / 2 else None)
+        first = first or (subject if seen.movable and seen.still > seen.movable * limit else None)
     if not movable:
         raise Skip("no weights in bfloat16 or float16 with an Adam-like state")
-    if first is not None and still_ > movable / 2:
+    if first is not None and still_ > movable * limit:
         share = still_ / movable
         yield context.about(first, f"{share:.0%} of all updates round to nothing in the weights' dtype")
 

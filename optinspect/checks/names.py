@@ -1,22 +1,19 @@
-"""OI210 to OI216: do the optimizer's indices, their names and the model's tensors belong together?"""
+"""OI210 to OI212, OI214 and OI215: do the optimizer's indices, their names and the model's tensors belong together?"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import prod
 
-from optinspect.checkpoint import OptimizerState
+from optinspect.checkpoint import ModelState, OptimizerState
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.layouts.base import join
-from optinspect.naming import unoptimized
 from optinspect.report import Severity
 from optinspect.subjects import Subject
 
 FOREIGN = 0.5
 """Where more than half of an optimizer's shapes do not fit, it belongs to another model."""
-DISPLACED = 0.1
-"""Share of names out of order that looks like an exchange; more is another order, which people may choose."""
 
 
 @rule("OI210", Severity.ERROR, title="indices are not in torch's order", requires=("OI203", "OI206"))
@@ -42,7 +39,7 @@ def order(context: Context) -> Iterable[Complaint]:
         yield Complaint(told, context.group_route(optimizer, group, "params"), spots=((number,),))
 
 
-@rule("OI211", Severity.WARNING, title="names are recorded for a part only", requires=("OI203", "OI206"))
+@rule("OI211", Severity.WARNING, title="names are recorded for a part only", requires=("OI203", "OI206", "OI210"))
 def names_partial(context: Context) -> Iterable[Complaint]:
     """`param_names` stands in some groups only, or has another number of names than its group has parameters.
 
@@ -78,66 +75,19 @@ def names_wrong(context: Context) -> Iterable[Complaint]:
     """
     for number, naming in enumerate(context.facts.namings):
         short = {each.route for each in context.facts.checkpoint.problems if "param_names" in each.message}
-        clashes = [each for each in naming.contradictions if not (short and each.message.startswith("param_names"))]
+        clashes = [each for each in naming.contradictions if each.source == "recorded"]
+        clashes = [each for each in clashes if not (short and each.message.startswith("param_names"))]
         if not clashes or not context.sound((number,)):
             continue
         subjects = {each.state.index: each for each in context.facts.of_optimizer[number]}
         yield from context.each([(subjects[each.index], None, each.message) for each in clashes])
 
 
-@rule("OI213", Severity.WARNING, title="names are not in the model's order", requires=("OI210", "OI211", "OI212"))
-def names_order(context: Context) -> Iterable[Complaint]:
-    """A few recorded names stand in another order than the model has them, in places of the same shape.
-
-    Why it matters: where two names were exchanged, every check passes and two parameters get each other's moments.
-    Harmless when: the parameters were given in this order on purpose. The order of one file proves nothing; a second
-    checkpoint does: `optinspect check --previous`.
-    Repair: compare with the order in which the training script gives its parameters.
-    Seen: edited names; torch keeps saved names over a load into another order.
-    """
-    for optimizer_number, optimizer in context.optimizers:
-        for group in optimizer.groups:
-            members = [each for each in context.facts.of_optimizer[optimizer_number] if each.group is group]
-            if group.names is None or not all(isinstance(key, int) for key in group.params):
-                continue
-            places = [_place(context, each) for each in members]
-            if None in places or len(places) < 4:
-                continue
-            known = [place for place in places if place is not None]
-            moved = [each for each, a, b in zip(members, known, sorted(known), strict=True) if a != b]
-            shapes = {place: each.shape for place, each in zip(known, members, strict=True)}
-            same = all(shapes[a] == shapes[b] for a, b in zip(known, sorted(known), strict=True))
-            if moved and same and len(known) - _ascending(known) <= max(2, DISPLACED * len(known)):
-                names = " and ".join(each.label for each in moved[:3])
-                told = f"{names} are not in the model's order: were they exchanged?"
-                yield context.about(moved[0], told)
-
-
-def _place(context: Context, subject: Subject) -> int | None:
-    """Where the model has the parameter, if the file keeps its order and the name was recorded."""
-    named = subject.named
-    if named.evidence != "recorded" or named.model is None or named.entry is None:
-        return None
-    model = context.facts.checkpoint.models[named.model]
-    if not model.ordered:
-        return None
-    return next((place for place, each in enumerate(model.entries) if each.name == named.entry.name), None)
-
-
-def _ascending(values: Sequence[int]) -> int:
-    """Length of the longest ascending subsequence."""
-    tails: list[int] = []
-    for value in values:
-        place = bisect_left(tails, value)
-        tails[place : place + 1] = [value]
-    return len(tails)
-
-
 @rule(
     "OI214",
     Severity.ERROR,
     title="state and weight differ in shape",
-    requires=("OI103", "OI203", "OI206", "OI210", "OI212"),
+    requires=("OI103", "OI203", "OI204", "OI206", "OI210", "OI212", "OI220", "OI703"),
 )
 def shapes(context: Context) -> Iterable[Complaint]:
     """A parameter's state has another shape than the weight at its place.
@@ -159,7 +109,12 @@ def shapes(context: Context) -> Iterable[Complaint]:
     yield from context.each(found)
 
 
-@rule("OI215", Severity.ERROR, title="state without a weight", requires=("OI203", "OI206", "OI210", "OI212", "OI214"))
+@rule(
+    "OI215",
+    Severity.ERROR,
+    title="state without a weight",
+    requires=("OI203", "OI206", "OI210", "OI212", "OI214", "OI220", "OI703"),
+)
 def weights_missing(context: Context) -> Iterable[Complaint]:
     """The optimizer has more parameters of a shape than the model has tensors, or none of its shapes.
 
@@ -177,7 +132,12 @@ def weights_missing(context: Context) -> Iterable[Complaint]:
     demand = Counter(each.state.shape for each in context.facts.subjects if each.state.shape is not None)
     for number, optimizer in context.optimizers:
         subjects = [each for each in context.subjects if each.optimizer == number and each.state.shape is not None]
-        lost = [each for each in subjects if each.named.name is None and _wanting(each.state.shape, demand, supply)]
+        if context.facts.namings[number].contradictions:
+            continue  # OI212 has said that the names are wrong; nothing is known of the others then
+        wanting = [each for each in subjects if _wanting(each.state.shape, demand, supply)]
+        lost = [each for each in wanting if each.named.name is None]
+        told_of = [each for each in wanting if each.named.name is not None and each.named.entry is None]
+        lost += told_of if len(told_of) <= FOREIGN * len(subjects) else []  # else the model is saved elsewhere
         if not lost:
             continue
         if len(lost) > FOREIGN * len(subjects):
@@ -186,36 +146,21 @@ def weights_missing(context: Context) -> Iterable[Complaint]:
             severity = Severity.ERROR if alone else Severity.WARNING
             yield Complaint(told, join(optimizer.route, "state"), None, ((number,),), severity)
         else:
-            told = "no weight of shape {} is left for it in the model"
-            yield from context.each([(each, None, told.format(list(each.state.shape or ()))) for each in lost])
+            yield from context.each([(each, None, _unmatched(each.state.shape or (), taken, demand)) for each in lost])
+
+
+def _unmatched(shape: tuple[int, ...], models: Sequence[ModelState], demand: Counter[tuple[int, ...]]) -> str:
+    """What is said of a state without a weight; with the only weight left of as many elements, if there is one."""
+    told = f"no weight of shape {list(shape)} is left for it in the model"
+    entries = [entry for model in models for entry in model.entries if prod(entry.shape) == prod(shape)]
+    spare = [entry for entry in entries if not demand[entry.shape]]
+    return f"{told}; {spare[0].name} {list(spare[0].shape)} has as many elements" if len(spare) == 1 else told
 
 
 def _wanting(shape: tuple[int, ...] | None, demand: Counter[tuple[int, ...]], supply: Counter[tuple[int, ...]]) -> bool:
     return shape is not None and demand[shape] > supply[shape]
 
 
-@rule("OI216", Severity.NOTE, title="tensors of the model in no group", requires=("OI203", "OI206", "OI214", "OI215"))
-def untrained(context: Context) -> Iterable[Complaint]:
-    """Tensors of the model that look like parameters, but are in no group of the optimizer.
-
-    Why it matters: they are not trained. A head that was added after the optimizer was made stays as it is for ever.
-    Harmless when: they are frozen, or buffers that a name does not tell.
-    Repair: optimizer.add_param_group({"params": [...]}), or nothing.
-    Seen: HVPNeT#5, SiamCAR#18, mmf#104; embeddings that were resized (transformers PR#3532).
-    """
-    checkpoint = context.facts.checkpoint
-    if not checkpoint.optimizers or not checkpoint.models:
-        raise Skip("no model and optimizer side by side")
-    left = [
-        (number, entry)
-        for number, entry, kind in unoptimized(checkpoint, context.facts.namings)
-        if kind == "parameter?"
-    ]
-    if left and context.optimizers:
-        names = ", ".join(entry.name for _, entry in left[:3]) + (", …" if len(left) > 3 else "")
-        number, entry = left[0]
-        told = f"{len(left):,} in no group (frozen, or forgotten): {names}"
-        yield Complaint(told, join(checkpoint.models[number].route, entry.key), entry.name, (("tensor", entry.name),))
-
-
-RULES: tuple[Rule, ...] = (order, names_partial, names_wrong, names_order, shapes, weights_missing, untrained)
+ORDER: tuple[Rule, ...] = (order,)
+RECORDED: tuple[Rule, ...] = (names_partial, names_wrong)
+RULES: tuple[Rule, ...] = (shapes, weights_missing)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from optinspect.bundles import Bundle, Extra, Slot
-from optinspect.checkpoint import Checkpoint, OptimizerState
+from optinspect.checkpoint import Checkpoint, ParamGroup
 from optinspect.decoding import Array
 from optinspect.subjects import Subject
 
@@ -78,18 +78,23 @@ def _sum(a: Mapping[Slot, int], b: Mapping[Slot, int]) -> Mapping[Slot, int]:
 
 def standards(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> Mapping[object, Standard]:
     """The bound of every parameter that has one."""
-    moving = {n for n, each in enumerate(checkpoint.optimizers) if _betas_move(checkpoint, each)}
-    found = ((each.key, _standard(checkpoint, each)) for each in subjects if each.optimizer not in moving)
+    found = ((each.key, _standard(checkpoint, each)) for each in subjects)
     return {key: standard for key, standard in found if standard is not None}
 
 
-def _betas_move(checkpoint: Checkpoint, optimizer: OptimizerState) -> bool:
-    """OneCycle and Cyclic schedules move β1 between two bounds that they leave in the groups."""
-    keys = {"max_momentum", "base_momentum"}
-    return any(keys & group.hyperparameters.keys() for group in optimizer.groups) or any(
+def _first_betas(checkpoint: Checkpoint, group: ParamGroup, now: float) -> tuple[float, float] | None:
+    """The lowest and the highest β1 of the run. OneCycle and Cyclic schedules move it between two bounds that they
+    leave in the groups; None where they move it and the bounds are not there.
+    """
+    bounds = [group.number_of(key) for key in ("base_momentum", "max_momentum")]
+    known = [each for each in bounds if each is not None and 0 <= each < 1]
+    moving = any(
         each.name in ("OneCycleLR", "CyclicLR") and isinstance(each.value, dict) and each.value.get("cycle_momentum")
         for each in checkpoint.schedulers
     )
+    if len(known) == len(bounds):
+        return min(now, *known), max(now, *known)
+    return None if moving or any(each is not None for each in bounds) else (now, now)
 
 
 def _standard(checkpoint: Checkpoint, subject: Subject) -> Standard | None:
@@ -103,17 +108,22 @@ def _standard(checkpoint: Checkpoint, subject: Subject) -> Standard | None:
     coarse = max((m.dtype.name, v.dtype.name), key=lambda name: TOLERANCE.get(name, 9.0))
     if len(betas) != 2 or coarse not in TOLERANCE or v.dtype.name not in SUBNORMAL or m.shape != v.shape:
         return None
+    first = _first_betas(checkpoint, subject.group, betas[0])
     floor = SUBNORMAL[v.dtype.name] / (1 - betas[1])
-    return Standard(bound(betas[0], betas[1], t), floor, TOLERANCE[coarse])
+    return Standard(bound(first[1], betas[1], t, first[0]), floor, TOLERANCE[coarse]) if first is not None else None
 
 
-def bound(beta1: float, beta2: float, t: float) -> float:
-    """C(t): the largest m²/v that any gradients lead to."""
+def bound(beta1: float, beta2: float, t: float, lowest: float | None = None) -> float:
+    """C(t): the largest m²/v that any gradients lead to.
+
+    With β1 anywhere from `lowest` to beta1 at each step, a gradient weighs at most (1 − lowest)·beta1^(t−i) in m: the
+    bound is weaker, of the same form.
+    """
     ratio = beta1 * beta1 / beta2 if beta2 else (0.0 if not beta1 else float("inf"))
     if ratio == float("inf"):
         return ratio
     series = t if ratio == 1 else (1 - _power(ratio, t)) / (1 - ratio)
-    return (1 - beta1) ** 2 / (1 - beta2) * series
+    return (1 - (beta1 if lowest is None else lowest)) ** 2 / (1 - beta2) * series
 
 
 def _power(base: float, exponent: float) -> float:

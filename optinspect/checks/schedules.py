@@ -1,111 +1,15 @@
-"""OI701 to OI707: the learning rate's schedule against the groups that it sets."""
+"""OI701 to OI706: the learning rate's schedule against the groups that it sets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
-from optinspect.checkpoint import Companion
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
-from optinspect.checks.courses import disagreements, last_epoch, lrs, numbers, pairs, same, state_of
-from optinspect.checks.facts import Facts
-from optinspect.explain_lr import FORMS
-from optinspect.layouts.base import join, last
+from optinspect.checks.courses import COURSES, disagreements, last_epoch, lrs, numbers, pairs, same, state_of
+from optinspect.checks.positions import VALUES, some
+from optinspect.layouts.base import join
 from optinspect.layouts.companions import SCHEDULER_NAME
 from optinspect.report import Severity
-
-CLOSED = 1e-4
-"""Relative, for closed forms: torch's recurrences were within 1e-9 of them after 10,000 steps (StepLR to LinearLR)."""
-LENGTHS = frozenset({"max_steps", "total_steps", "max_iters", "train_steps", "num_train_steps", "max_train_steps"})
-VALUES = ("OI501", "OI505", "OI206")
-
-
-def _some(context: Context) -> None:
-    if not context.facts.checkpoint.schedulers:
-        raise Skip("no scheduler in the file")
-    if not context.facts.checkpoint.optimizers:
-        raise Skip("no optimizer in the file")
-
-
-@rule("OI703", Severity.ERROR, title="the scheduler knows another number of groups", requires=VALUES)
-def group_count(context: Context) -> Iterable[Complaint]:
-    """`base_lrs` or `_last_lr` of the scheduler has another length than the optimizer has groups.
-
-    Why a resume breaks: zip() stops at the shorter one: some groups keep their lr for ever, or IndexError is raised.
-    Harmless when: never.
-    Repair: give base_lrs one value a group, in the order of the groups.
-    Seen: groups added while fine-tuning (dsve-loc#13, rslearn#236); groups that were merged.
-    """
-    _some(context)
-    for number, optimizer, companion in pairs(context.facts):
-        for key in ("base_lrs", "_last_lr"):
-            told = numbers(state_of(companion).get(key))
-            if told is not None and optimizer.groups and len(told) != len(optimizer.groups):
-                message = f"{key} has {len(told)} values for {len(optimizer.groups)} parameter groups"
-                yield Complaint(message, f"{companion.route}.{key}", spots=((number,),))
-                break
-
-
-@rule("OI707", Severity.WARNING, title="the scheduler's position is not its own", requires=VALUES)
-def position(context: Context) -> Iterable[Complaint]:
-    """`last_epoch` is not where the scheduler's own count (`_step_count` − 1) and the optimizer's steps say.
-
-    Why a resume breaks: the schedule restarts its warm-up, or skips a part: the lr jumps at the first step.
-    Harmless when: last_epoch counts epochs; then the optimizer's steps do not agree with `_step_count` either, and
-    nothing is said.
-    Repair: set last_epoch to the number of scheduler steps that were done.
-    Seen: speculators#900 (an epoch taken for a step), Lightning#5455, gradual-warmup#27, accelerate#662.
-    """
-    _some(context)
-    for number, _, companion in pairs(context.facts):
-        epoch, count = last_epoch(companion), state_of(companion).get("_step_count")
-        step = context.facts.steps[number]
-        if epoch is None or not isinstance(count, int) or step is None or not context.sound((number,)):
-            continue
-        told = None
-        if abs(count - 1 - step) <= 1 < abs(epoch - step) and abs(count - 1 - epoch) > 1:
-            told = f"last_epoch is {epoch}, but it has made {count - 1} steps, and the optimizer {step:g}"
-        elif epoch == 0 and count <= 1 < step and _begun(context.facts, number):
-            told = f"last_epoch is 0, as if it had just been made, but the optimizer is at step {step:g}"
-        if told is not None:
-            yield Complaint(told, f"{companion.route}.last_epoch", spots=((number,),))
-
-
-def _begun(facts: Facts, number: int) -> bool:
-    """Whether a scheduler at 0 is no schedule by epochs in its first one: the lr was moved, or an epoch is over."""
-    epochs = (value for route, value in facts.checkpoint.counters.items() if "epoch" in last(route).lower())
-    return max(epochs, default=0) > 1 or any(other == number for other, _, _, _ in disagreements(facts))
-
-
-@rule("OI708", Severity.WARNING, title="the schedule is past the end of the run", requires=(*VALUES, "OI707"))
-def past_end(context: Context) -> Iterable[Complaint]:
-    """The scheduler has made more steps than the run is to have in all, while the optimizer has made fewer.
-
-    Why a resume breaks: the lr of the end (often 0) is used for the rest of the run; OneCycleLR raises an error.
-    Harmless when: the scheduler is stepped once a process (accelerate), and its length was set accordingly.
-    Repair: set last_epoch to the number of steps, and lr to what the schedule gives there.
-    Seen: accelerate#662, speculators#900, pytorch#78003 (lr stuck at 0).
-    """
-    _some(context)
-    for number, _, companion in pairs(context.facts):
-        epoch, step = last_epoch(companion), context.facts.steps[number]
-        if epoch is None or step is None or not context.sound((number,)):
-            continue
-        for route, limit in _limits(context.facts, companion):
-            if step <= limit < epoch:
-                told = f"last_epoch is {epoch}, beyond {route} of {limit:g}; the optimizer is at step {step:g}"
-                yield Complaint(told, f"{companion.route}.last_epoch", spots=((number,),))
-                break
-
-
-def _limits(facts: Facts, companion: Companion) -> Iterator[tuple[str, float]]:
-    """How many steps the run is to have, as its configuration and the scheduler say."""
-    total = state_of(companion).get("total_steps")
-    if isinstance(total, int):
-        yield "total_steps", total
-    for route, value in facts.checkpoint.other.items():
-        for key, item in value.items() if isinstance(value, Mapping) else ():
-            if key in LENGTHS and isinstance(item, int) and item > 0:
-                yield f"{route}.{key}", item
 
 
 @rule("OI704", Severity.WARNING, title="base_lrs are not the groups' initial_lr", requires=(*VALUES, "OI703"))
@@ -118,14 +22,15 @@ def base_lrs(context: Context) -> Iterable[Complaint]:
     Repair: make both the lr that the run began with.
     Seen: learning rates changed on resume in one place only (musubi#104, pytorch#156846).
     """
-    _some(context)
+    some(context)
+    tolerance = context.facts.terms.thresholds.lr_tolerance
     for number, optimizer, companion in pairs(context.facts):
         told = numbers(state_of(companion).get("base_lrs"))
         held = numbers([group.number_of("initial_lr") for group in optimizer.groups])
         several = sum(True for other, _, _ in pairs(context.facts) if other == number) > 1
         if told is None or held is None or len(told) != len(held) or several or not context.sound((number,)):
             continue
-        wrong = next((n for n, (a, b) in enumerate(zip(told, held, strict=True)) if not same(a, b)), None)
+        wrong = next((n for n, (a, b) in enumerate(zip(told, held, strict=True)) if not same(a, b, tolerance)), None)
         if wrong is not None:
             message = f"base_lrs[{wrong}] is {told[wrong]:g}, initial_lr of group {wrong} is {held[wrong]:g}"
             yield Complaint(message, f"{companion.route}.base_lrs", spots=((number,),))
@@ -146,7 +51,7 @@ def last_lr(context: Context) -> Iterable[Complaint]:
     Repair: load the scheduler before the optimizer, or set lr to _last_lr.
     Seen: pytorch#119168, #65342, yolov5#292, nanotron#256: a scheduler built after the optimizer was loaded.
     """
-    _some(context)
+    some(context)
     for number, optimizer, companion, (group, held, told) in disagreements(context.facts):
         if context.sound((number,), (number, "group", group)):
             message = f"lr is {held:g}, {companion.route}._last_lr[{group}] is {told:g}"
@@ -168,9 +73,10 @@ def closed_form(context: Context) -> Iterable[Complaint]:
     Repair: rebuild the scheduler at last_epoch, or accept the new course.
     Seen: Lightning#1772, pytorch#60265 (off by one), OneTrainer#1604 (a horizon changed on resume).
     """
-    _some(context)
+    some(context)
+    near = context.facts.terms.thresholds.schedule_tolerance
     for number, optimizer, companion in pairs(context.facts):
-        form, state, epoch = FORMS.get(companion.name or ""), state_of(companion), last_epoch(companion)
+        form, state, epoch = COURSES.get(companion.name or ""), state_of(companion), last_epoch(companion)
         held, base = lrs(optimizer), numbers(state.get("base_lrs"))
         alone = sum(True for other, _, _ in pairs(context.facts) if other == number) == 1
         if form is None or epoch is None or held is None or base is None or len(held) != len(base) or not alone:
@@ -179,8 +85,9 @@ def closed_form(context: Context) -> Iterable[Complaint]:
             course = [form(state, one, epoch) for one in base]
         except (ArithmeticError, KeyError, TypeError, ValueError):
             continue
-        wrong = next((n for n, (a, b) in enumerate(zip(held, course, strict=True)) if not same(a, b, CLOSED)), None)
-        if wrong is not None and context.sound((number,)) and abs(held[wrong] - course[wrong]) > CLOSED * base[wrong]:
+        wrong = next((n for n, (a, b) in enumerate(zip(held, course, strict=True)) if not same(a, b, near)), None)
+        sound = wrong is not None and context.sound((number,), (number, "group", wrong))
+        if wrong is not None and sound and abs(held[wrong] - course[wrong]) > near * base[wrong]:
             told = f"lr is {held[wrong]:g}; {companion.name} gives {course[wrong]:g} after {epoch} steps"
             yield Complaint(told, context.group_route(optimizer, optimizer.groups[wrong], "lr"), spots=((number,),))
 
@@ -195,7 +102,7 @@ def initial_lr(context: Context) -> Iterable[Complaint]:
     Repair: set initial_lr of each group from base_lrs.
     Seen: pytorch#140900 (DCP drops it), gan-compression#72, mozilla/TTS#57, UMI#70.
     """
-    _some(context)
+    some(context)
     for number, optimizer, companion in pairs(context.facts):
         base = numbers(state_of(companion).get("base_lrs"))
         lacking = [group for group in optimizer.groups if "initial_lr" not in group.hyperparameters]
@@ -204,7 +111,7 @@ def initial_lr(context: Context) -> Iterable[Complaint]:
             yield Complaint(told, context.group_route(optimizer, lacking[0]), spots=((number,),))
 
 
-@rule("OI706", Severity.WARNING, title="the scheduler is missing")
+@rule("OI706", Severity.WARNING, title="the scheduler is missing", requires=("OI219",))
 def absent(context: Context) -> Iterable[Complaint]:
     """The scheduler's entry is None, while the groups carry the initial_lr of one.
 
@@ -222,7 +129,7 @@ def absent(context: Context) -> Iterable[Complaint]:
     empty = next((route for route, value in checkpoint.other.items() if value is None and _is_scheduler(route)), None)
     if empty is not None:
         yield Complaint("is None, while the groups carry the initial_lr of a scheduler", empty)
-    elif checkpoint.models:
+    elif checkpoint.models and context.sound(("scheduler",)):
         _, optimizer, _ = noted[0]
         told = "the groups carry the initial_lr of a scheduler, whose state is not in the file"
         yield Complaint(told, join(optimizer.route, "param_groups"), None, (("scheduler",),), Severity.NOTE)
@@ -232,4 +139,4 @@ def _is_scheduler(route: str) -> bool:
     return SCHEDULER_NAME.search(route) is not None
 
 
-RULES: tuple[Rule, ...] = (group_count, position, past_end, base_lrs, last_lr, closed_form, initial_lr, absent)
+RULES: tuple[Rule, ...] = (base_lrs, last_lr, closed_form, initial_lr, absent)

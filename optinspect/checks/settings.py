@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from math import isfinite, isnan
 from typing import Any
 
@@ -68,7 +70,8 @@ def lr(context: Context) -> Iterable[Complaint]:
 
 @rule("OI502", Severity.ERROR, title="impossible betas or momentum")
 def betas(context: Context) -> Iterable[Complaint]:
-    """A β is outside [0, 1), or there is another number of them than the optimizer takes; momentum is negative.
+    """A β is outside [0, 1), or there is another number of them than the optimizer takes; so is momentum, RMSprop's
+    alpha or Adadelta's rho. β1 ≥ 0.99 above β2 is a warning: the two look exchanged.
 
     Why a resume breaks: averages grow without bound (β ≥ 1), 1 − β^t divides by zero (β2 = 1), or unpacking fails.
     torch checks these only in the constructor, never when a checkpoint brings them.
@@ -88,7 +91,35 @@ def betas(context: Context) -> Iterable[Complaint]:
         return next((f"[{place}] {one}" for place, one in enumerate(wrong) if one is not None), None)
 
     yield from _each(context, "betas", judge)
-    yield from _each(context, "momentum", lambda value, _: _wrong(value, 0) if value is not None else None)
+    for key in ("momentum", *FADING):
+        yield from _each(context, key, partial(_fading, context, key))
+    for each in _each(context, "betas", lambda value, group: _exchanged(context, value, group)):
+        yield replace(each, severity=Severity.WARNING)
+
+
+FADING: Mapping[str, str] = {"alpha": "RMSprop", "rho": "Adadelta"}
+"""Decay rates of averages under other names, and whose they are: elsewhere the keys mean something else."""
+SLOW = 0.99
+"""A β1 from here on that is above β2 is (0.999, 0.9) with its values exchanged; (0.95, 0.9) is a choice."""
+
+
+def _fading(context: Context, key: str, value: Any, group: Group) -> str | None:
+    description = context.facts.descriptions.get((group[0], group[2].number))
+    if key in FADING and (description is None or description.name != FADING[key]):
+        return None
+    return _wrong(value, 0, 1) if value is not None or _torchs(context, group) else None
+
+
+def _exchanged(context: Context, value: Any, group: Group) -> str | None:
+    plain = isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, float) for one in value)
+    if not plain or not _torchs(context, group) or not 1 > value[0] >= SLOW or not 0 <= value[1] < value[0]:
+        return None
+    return f"is ({value[0]:g}, {value[1]:g}): the two look exchanged"
+
+
+def _torchs(context: Context, group: Group) -> bool:
+    description = context.facts.descriptions.get((group[0], group[2].number))
+    return description is not None and description.source == "torch.optim"
 
 
 @rule("OI503", Severity.ERROR, title="an impossible eps")
@@ -101,7 +132,9 @@ def eps(context: Context) -> Iterable[Complaint]:
     Seen: edited files; exponents that lost their sign.
     """
 
-    def judge(value: Any, _: Group) -> str | None:
+    def judge(value: Any, group: Group) -> str | None:
+        if value is None and _torchs(context, group):
+            return "is None (a number expected)"
         values = value if isinstance(value, list | tuple) else (value,)
         return next((wrong for one in values if one is not None and (wrong := _wrong(one, 0))), None)
 
@@ -117,7 +150,11 @@ def weight_decay(context: Context) -> Iterable[Complaint]:
     Repair: set weight_decay to what the run was configured with.
     Seen: edited files; signs turned round for `maximize`.
     """
-    return _each(context, "weight_decay", lambda value, _: _wrong(value, 0) if value is not None else None)
+
+    def judge(value: Any, group: Group) -> str | None:
+        return _wrong(value, 0) if value is not None or _torchs(context, group) else None
+
+    return _each(context, "weight_decay", judge)
 
 
 @rule("OI505", Severity.ERROR, title="a group lacks a setting")
@@ -132,7 +169,9 @@ def keys_missing(context: Context) -> Iterable[Complaint]:
     found = []
     for number, optimizer, group in context.groups:
         description = context.facts.descriptions.get((number, group.number))
-        needed = (description.required if description is not None else frozenset[str]()) | {"lr"}
+        needed = description.required if description is not None else frozenset({"lr"})
+        if description is None or "lr" in description.defaults:  # A2Grad has none
+            needed |= {"lr"}
         for key in sorted(needed - group.hyperparameters.keys()):
             of = f": {description.name} always writes it" if description is not None else ""
             found.append((number, optimizer, group, "", f"{key} is missing{of}"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
-from optinspect.checks.base import Complaint, Context, Rule, rule
+from optinspect.checks.base import Complaint, Context, Rule, Spot, rule
 from optinspect.checks.values import BYTES, Found
 from optinspect.report import Severity
 from optinspect.subjects import Subject
@@ -76,7 +77,7 @@ def slot_dtypes(context: Context) -> Iterable[Complaint]:
                 digits = DIGITS[tensor.dtype.name]
                 found.append((subject, slot, f"{tensor.dtype.name}: {digits} binary digits, where {of} {needed}"))
     for each in context.each(whole):
-        yield Complaint(each.message, each.route, each.parameter, each.spots, Severity.ERROR)
+        yield replace(each, severity=Severity.ERROR)
     yield from context.each(found)
 
 
@@ -122,20 +123,23 @@ def shared(context: Context) -> Iterable[Complaint]:
     spans: dict[int, list[tuple[int, int, Subject, str]]] = {}
     for subject in context.subjects:
         for slot, tensor in subject.tensors.items():
-            if tensor.numel and not tensor.problem:
+            if tensor.numel and not tensor.problem and not slot.startswith("qmap"):  # bitsandbytes has one map for all
                 length = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
                 size = tensor.dtype.itemsize
                 span = (tensor.offset * size, (tensor.offset + length) * size, subject, slot)
                 spans.setdefault(id(tensor.storage), []).append(span)
     found: Found = []
+    others: dict[Spot, None] = {}
     for held in spans.values():
-        end, last = 0, ("", "")
+        end, other, its = 0, held[0][2], ""
         for start, stop, subject, slot in sorted(held, key=lambda span: span[:2]) if len(held) > 1 else ():
             if start < end:
-                found.append((subject, slot, f"the same memory as {last[1]} of {last[0]}"))
+                found.append((subject, slot, f"the same memory as {its} of {other.label}"))
+                others[other.key] = None
             if stop > end:
-                end, last = stop, (subject.label, slot)
-    return context.each(found)
+                end, other, its = stop, subject, slot
+    for each in context.each(found):
+        yield replace(each, spots=(*each.spots, *others))
 
 
 @rule("OI311", Severity.ERROR, title="a slot is no ordinary tensor", requires=(*BYTES, "OI307"))
@@ -158,7 +162,7 @@ def ordinary(context: Context) -> Iterable[Complaint]:
                 graph.append((subject, slot, "requires a gradient"))
     yield from context.each(found)
     for each in context.each(graph):
-        yield Complaint(each.message, each.route, each.parameter, each.spots, Severity.WARNING)
+        yield replace(each, severity=Severity.WARNING)
 
 
 def _stored(tensor: TensorRef) -> int:

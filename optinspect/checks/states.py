@@ -15,6 +15,10 @@ LONELY = frozenset({"LBFGS"})
 """Optimizers that keep the state of all parameters with the first."""
 
 
+WITHOUT_STATE = "an optimizer without state: it cannot be resumed"
+"""How the layout says that the entry is absent."""
+
+
 def keeps_state(optimizer: OptimizerState, always: frozenset[str]) -> bool:
     """Whether every stepped parameter has state: not so for SGD without momentum."""
     if always:
@@ -40,7 +44,10 @@ def state_empty(context: Context) -> Iterable[Complaint]:
         kept = any(known) and keeps_state(optimizer, frozenset().union(*(each.always for each in known if each)))
         taken = [f"{route} is {value:g}" for route, value in _progress(context) if value > 0]
         route = join(optimizer.route, "state")
-        if kept and taken:
+        problems = context.facts.checkpoint.problems
+        if any((each.route, each.message) == (optimizer.route, WITHOUT_STATE) for each in problems):
+            yield Complaint("there is no entry `state`: load_state_dict raises KeyError", route, spots=((number,),))
+        elif kept and taken:
             told = f"{optimizer.families[0]} without any state, while {taken[0]}"
             yield Complaint(told, route, spots=((number,),))
         elif kept:
@@ -57,13 +64,17 @@ def _progress(context: Context) -> Iterator[tuple[str, float]]:
 
 
 @rule(
-    "OI208", Severity.WARNING, title="a parameter has no state", requires=("OI203", "OI204", "OI205", "OI206", "OI207")
+    "OI208",
+    Severity.WARNING,
+    title="a parameter has no state",
+    requires=("OI203", "OI204", "OI205", "OI206", "OI207", "OI210"),
 )
 def state_missing(context: Context) -> Iterable[Complaint]:
     """A parameter of the optimizer has no state, while others have.
 
     Why a resume breaks: its moments start again beside others that go on; DCP refuses such a file with "Missing key".
-    A warning where another parameter of the same module has state, else a note.
+    A warning where another parameter of the same module has state, or where all norms and biases lack it while all
+    matrices have theirs; else a note.
     Harmless when: it is frozen, or took part in no step yet (experts, unused heads).
     Repair: take the save before this one, or leave it to start again.
     Seen: Automodel#2071, prime-rl#3252, torchtitan#4474, xtuner#2018.
@@ -74,16 +85,30 @@ def state_missing(context: Context) -> Iterable[Complaint]:
         optimizer = context.facts.checkpoint.optimizers[subject.optimizer]
         if subject.state.present != "missing" or LONELY & set(optimizer.families):
             continue
+        if context.facts.description(subject) and all(each.present == "missing" for each in optimizer.parameters):
+            continue  # OI207's: a known optimizer keeps none, or all of it is gone
         beside = context.facts.beside(subject)
         (lost if any(each.state.present == "present" for each in beside) else idle).append(subject)
     groups = {(each.optimizer, each.group.number) for each in lost}
-    lost += [each for each in idle if (each.optimizer, each.group.number) in groups]
-    idle = [each for each in idle if (each.optimizer, each.group.number) not in groups]
+    vectors = set(_vectors_lost(context))
+    lost += [each for each in idle if (each.optimizer, each.group.number) in groups or each.optimizer in vectors]
+    idle = [each for each in idle if each not in lost]
     yield from context.each([(each, None, "has no state, though others of its module have") for each in lost])
     if idle:
         names = ", ".join(each.label for each in idle[:3]) + (", …" if len(idle) > 3 else "")
         told = f"{len(idle):,} parameters have no state (frozen, or in no step so far): {names}"
         yield context.about(idle[0], told, severity=Severity.NOTE)
+
+
+def _vectors_lost(context: Context) -> Iterator[int]:
+    """Optimizers in which all vectors (norms and biases) lack their state, while all matrices have theirs."""
+    for number, _ in context.optimizers:
+        subjects = [each for each in context.subjects if each.optimizer == number and each.shape is not None]
+        lost = [each for each in subjects if each.state.present == "missing"]
+        there = [each for each in subjects if each.state.present != "missing"]
+        flat, deep = (all(len(each.shape or ()) < 2 for each in lost), all(len(each.shape or ()) > 1 for each in there))
+        if len(lost) > 1 and there and flat and deep:
+            yield number
 
 
 @rule("OI209", Severity.ERROR, title="part of a parameter's state is missing", requires=("OI207", "OI208"))
@@ -101,18 +126,21 @@ def slot_missing(context: Context) -> Iterable[Complaint]:
         if description is None or description.patterns or subject.state.present == "missing":
             continue
         held = {slot.partition(".")[0] for slot, value in subject.state.slots.items() if value is not None}
-        for slot in sorted(description.always - held - {"step"}):
-            if description.source != TORCHS and not _usual(context, subject, slot):
+        for slot in sorted(description.always - held):
+            if (description.source != TORCHS or slot == "step") and not _usual(context, subject, slot):
                 continue
             found.append((subject, slot, f"{slot} is {'None' if slot in subject.state.slots else 'missing'}"))
     yield from context.each(found)
 
 
 def _usual(context: Context, subject: Subject, slot: str) -> bool:
-    """Whether another parameter of the group with as many dimensions has it: codes and factors depend on the shape."""
+    """Whether another parameter of the group with as many dimensions has it: codes and factors depend on the shape.
+    A step count is missed wherever the optimizer has one: others keep it in the group.
+    """
     rank = len(subject.shape or ())
     return any(
-        each.group is subject.group and len(each.shape or ()) == rank and each.state.slots.get(slot) is not None
+        each.state.slots.get(slot) is not None
+        and (slot == "step" or (each.group is subject.group and len(each.shape or ()) == rank))
         for each in context.facts.of_optimizer[subject.optimizer]
     )
 

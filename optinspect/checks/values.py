@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
+from optinspect.checks.base import MANY, Complaint, Context, Rule, Skip, rule
+from optinspect.containers.wording import counted
 from optinspect.layouts.base import join
 from optinspect.report import Severity
 from optinspect.statistics import Statistics
@@ -47,7 +49,7 @@ def state_not_finite(context: Context) -> Iterable[Complaint]:
     for subject in context.subjects:
         for slot, statistics in context.facts.statistics(subject).items():
             if wild(statistics):
-                found.append((subject, slot, f"{wild(statistics)} of {statistics.count:,} elements"))
+                found.append((subject, slot, f"{wild(statistics)} of {counted(statistics.count, 'element')}"))
     return context.each(found)
 
 
@@ -59,8 +61,8 @@ def state_not_finite(context: Context) -> Iterable[Complaint]:
     repair="take the last save without them",
 )
 def weight_not_finite(context: Context) -> Iterable[Complaint]:
-    """A weight that the optimizer steps holds NaN or Inf. NaN in an average of the weights is a warning, in a tensor of
-    no group a note; −Inf is left alone there: masks hold it by design.
+    """A weight that the optimizer steps holds NaN or Inf, or a frozen one NaN. NaN in a buffer or in an average of the
+    weights is a warning; Inf is left alone there: masks and observers hold it by design.
 
     Why a resume breaks: one NaN spreads over the whole network in one forward pass.
     Harmless when: the tensor is a buffer (an attention mask).
@@ -72,15 +74,28 @@ def weight_not_finite(context: Context) -> Iterable[Complaint]:
     for subject in context.subjects:
         statistics = facts.weight(subject)
         if statistics is not None and wild(statistics):
-            found.append((subject, f"{wild(statistics)} of {statistics.count:,} elements"))
+            found.append((subject, f"{wild(statistics)} of {counted(statistics.count, 'element')}"))
     yield from context.weights(found)
+    if not found:
+        loose = list(_loose(context))
+        yield from loose[:MANY]
+        if len(loose) > MANY:
+            told = f"{loose[MANY].message}; and NaN in {len(loose) - MANY:,} tensors altogether beside the first {MANY}"
+            yield replace(loose[MANY], message=told, spots=tuple(spot for one in loose[MANY:] for spot in one.spots))
+
+
+def _loose(context: Context) -> Iterator[Complaint]:
+    """NaN in tensors that no optimizer steps."""
+    facts = context.facts
     for place, (number, entry) in enumerate(facts.loose):
         measured, model = facts.measured.get((None, place)), facts.checkpoint.models[number]
         averaged = model.role == "ema"
-        if found or measured is None or measured.weight is None or not measured.weight.nans:
+        if measured is None or measured.weight is None or not measured.weight.nans:
             continue
-        severity = Severity.WARNING if averaged else Severity.NOTE
-        told = f"{wild(measured.weight)} of {measured.weight.count:,} elements"
+        if entry.key.rpartition(".")[2] in ("running_mean", "running_var") or model.role == "copy":
+            continue
+        severity = Severity.WARNING if averaged or entry.is_buffer or not facts.checkpoint.optimizers else None
+        told = f"{wild(measured.weight)} of {counted(measured.weight.count, 'element')}"
         told += ", in an average of the weights" if averaged else ", in no group of the optimizer"
         yield Complaint(told, join(model.route, entry.key), entry.name, (("tensor", entry.name),), severity)
 
@@ -97,7 +112,9 @@ def negative_squares(context: Context) -> Iterable[Complaint]:
     found: Found = []
     for subject in context.subjects:
         for slot, statistics in context.facts.statistics(subject).items():
-            tensor = subject.tensors.get(slot)
+            tensor, known = subject.tensors.get(slot), context.facts.description(subject)
+            if known is not None and slot in known.signed:
+                continue
             if slot in SQUARES and tensor is not None and tensor.dtype.kind == "float" and (statistics.min or 0) < 0:
                 found.append((subject, slot, f"negative elements, the lowest {statistics.min:.3g}"))
     return context.each(found)
@@ -107,7 +124,7 @@ def negative_squares(context: Context) -> Iterable[Complaint]:
     "OI304",
     Severity.ERROR,
     title="moments that no gradients produce",
-    requires=(*BYTES, "OI301", "OI303", "OI403", "OI401"),
+    requires=(*BYTES, "OI301", "OI303", "OI308", "OI310", "OI401", "OI403", "OI404", "OI502"),
 )
 def impossible_pair(context: Context) -> Iterable[Complaint]:
     """|exp_avg| exceeds what exp_avg_sq allows: m² ≤ C(t)·v holds for any gradients (Cauchy–Schwarz).
@@ -116,7 +133,8 @@ def impossible_pair(context: Context) -> Iterable[Complaint]:
 
     Why a resume breaks: updates m̂/√v̂ are larger than Adam's bound: one of the two was scaled, flushed to zero, cut,
     or belongs to another parameter or other betas.
-    Harmless when: β1 or β2 were changed during the run (OneCycle's are left out), or state was edited on purpose.
+    Harmless when: β1 or β2 were changed by hand during the run (what OneCycle does to β1 is allowed for), or state was
+    edited on purpose.
     Repair: take the save before this one, or set v to max(v, m²/C(t)), the smallest that is possible.
     Seen: v that vanished in float16 (ultralytics PR#24085), unscaled gradients in m, bit rot.
     """
@@ -125,7 +143,7 @@ def impossible_pair(context: Context) -> Iterable[Complaint]:
         seen = context.facts.peculiar(subject.key)
         if seen.impossible:
             times = f"up to {seen.ratio:.3g} times" if seen.ratio < 1e18 else "far"
-            told = f"{seen.impossible:,} elements of exp_avg are {times} beyond what exp_avg_sq allows"
+            told = f"exp_avg is {times} beyond what exp_avg_sq allows in {counted(seen.impossible, 'element')}"
             found.append((subject, "exp_avg", told))
     return context.each(found)
 
@@ -143,11 +161,16 @@ def maximum_below(context: Context) -> Iterable[Complaint]:
     for subject in context.subjects:
         shrunk = context.facts.peculiar(subject.key).shrunk
         if shrunk:
-            found.append((subject, "max_exp_avg_sq", f"{shrunk:,} elements are below exp_avg_sq"))
+            found.append((subject, "max_exp_avg_sq", f"below exp_avg_sq in {counted(shrunk, 'element')}"))
     return context.each(found)
 
 
-@rule("OI306", Severity.WARNING, title="second moments vanished in a small dtype", requires=(*BYTES, "OI301", "OI304"))
+@rule(
+    "OI306",
+    Severity.WARNING,
+    title="second moments vanished in a small dtype",
+    requires=(*BYTES, "OI301", "OI304", "OI308"),
+)
 def flushed(context: Context) -> Iterable[Complaint]:
     """exp_avg_sq is 0 where exp_avg is not, in a dtype whose smallest number is 6e-8: the squares were rounded to zero.
 
@@ -173,11 +196,6 @@ def flushed(context: Context) -> Iterable[Complaint]:
     yield from context.each(found)
 
 
-RULES: tuple[Rule, ...] = (
-    state_not_finite,
-    weight_not_finite,
-    negative_squares,
-    impossible_pair,
-    maximum_below,
-    flushed,
-)
+RULES: tuple[Rule, ...] = (state_not_finite, weight_not_finite, negative_squares)
+BETWEEN: tuple[Rule, ...] = (impossible_pair, maximum_below, flushed)
+"""On two slots beside each other: after what is wrong with one of them."""

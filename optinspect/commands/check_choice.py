@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optinspect.checks import RULES
 from optinspect.errors import UsageError
+from optinspect.live.registry import MANUAL
 from optinspect.proof.findings import KINDS
 
 
@@ -22,9 +23,10 @@ class Choice:
 
 
 def parse(option: str, words: Iterable[str]) -> tuple[str, ...]:
-    """ "OI304,oi5" → ("OI304", "OI5"). Raises UsageError for what no rule's code begins with."""
-    codes = tuple(code.strip().upper() for word in words for code in word.split(",") if code.strip())
+    """ "OI304,oi5", or some of such, → ("OI304", "OI5"). Raises UsageError for what no rule's code begins with."""
+    given = [words] if isinstance(words, str) else words
+    codes = tuple(code.strip().upper() for word in given for code in word.split(",") if code.strip())
     for code in codes:
-        if not any(known.startswith(code) for known in (*(rule.code for rule in RULES), *KINDS)):
+        if not any(known.startswith(code) for known in (*(rule.code for rule in (*RULES, *MANUAL)), *KINDS)):
             raise UsageError(f"{option} {code}: no rule has such a code", hint="optinspect rules lists them")
     return codes

@@ -33,6 +33,12 @@ def proved(previous: Checkpoint, checkpoint: Checkpoint, outcome: Outcome) -> tu
     return found, tuple(each for each in proof.skipped if each.rule in KINDS)
 
 
+def unexplained(findings: Sequence[Finding], told: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings on the file alone, without the step count that is off where the step itself says which half is old."""
+    better = {each.rule for each in told} & {"OI601", "OI602", "OI603"}
+    return tuple(each for each in findings if each.rule != "OI405" or not better)
+
+
 def _cause(findings: Sequence[Finding]) -> str | None:
     """A fault of the file, or of what it holds, that the proof would only stumble over."""
     broken = (

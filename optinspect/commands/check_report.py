@@ -2,121 +2,170 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from optinspect.checkpoint import Checkpoint
-from optinspect.checks import RULES, Outcome, Rule
+from optinspect.checks.expected import UNSAID
+from optinspect.commands import check_tables
+from optinspect.commands.check_baseline import Compared
+from optinspect.commands.check_result import CODES, Checked, Unread
 from optinspect.commands.wording import command_line, counted, some
-from optinspect.proof.findings import KINDS, Kind
-from optinspect.report import Column, Finding, Line, Report, Severity, Skipped, Table, Unit
+from optinspect.report import Finding, Line, Report, Severity, Skipped, Table
 
-Checked = tuple[Checkpoint, Outcome, tuple[Finding, ...], tuple[Finding, ...]]
-"""A checkpoint, what the rules said, the findings that count, and those that were left out."""
+if TYPE_CHECKING:
+    from optinspect.commands.check_latest import Searched
 
-COLUMNS = (
-    Column("rule", "rule", Unit.TEXT, 0),
-    Column("severity", "severity", Unit.TEXT, 1),
-    Column("title", "what it finds", Unit.TEXT, 2),
-    Column("result", "result", Unit.TEXT, 0),
-    Column("findings", "findings", Unit.COUNT, 0),
-    Column("reason", "why skipped", Unit.TEXT, 3),
-)
+COULD_NOT_ANSWER = 2
 
 
-def report(checked: Sequence[Checked], status: int, *, statistics: bool) -> Report:
-    findings = tuple(finding for _, _, found, _ in checked for finding in found)
-    skipped = _skipped(checked)
-    counts = Counter(finding.severity for finding in findings)
-    inputs = tuple(each for checkpoint, _, _, _ in checked for each in checkpoint.inputs)
-    holds = all(checkpoint.optimizers for checkpoint, _, _, _ in checked)
-    summary = {
-        "resumable": holds and not counts[Severity.ERROR],
-        "errors": counts[Severity.ERROR],
-        "warnings": counts[Severity.WARNING],
-        "notes": counts[Severity.NOTE],
-        "ignored": sum(len(left) for _, _, _, left in checked),
-        "rules_run": len(RULES) + len(KINDS) - len(skipped),
-        "rules_skipped": len(skipped),
+class Asked(Protocol):
+    """The options that the report depends on."""
+
+    @property
+    def fail_on(self) -> str: ...
+    @property
+    def exit_zero(self) -> bool: ...
+    @property
+    def statistics(self) -> bool: ...
+
+
+def report(
+    results: Sequence[Checked | Unread],
+    asked: Asked,
+    *,
+    compared: Compared | None = None,
+    searched: Searched | None = None,
+) -> Report:
+    """Of what was checked, in order; with what a baseline says of it, and what was searched for --latest."""
+    checked = [each for each in results if isinstance(each, Checked)]
+    unread = [each for each in results if isinstance(each, Unread)]
+    findings = tuple(finding for each in checked for finding in each.findings)
+    skipped = check_tables.skipped(checked)
+    chosen = searched.chosen if searched is not None else None
+    summary = _summary(checked, unread, skipped) | {
+        "fixed": len(compared.fixed) if compared else 0,
+        "latest": chosen.path if chosen else None,
+        "fail_on": asked.fail_on,
     }
+    if searched is not None:
+        summary["resumable"] = chosen is not None and chosen.resumable
     return Report(
         command="check",
-        status=status,
-        inputs=inputs,
+        status=_status(checked, unread, searched, asked),
+        inputs=tuple(each for one in checked for each in one.inputs),
         summary=summary,
-        tables=(Table("rules", "Rules", COLUMNS, list(_rows(checked, skipped)), machine=not statistics),),
+        tables=tuple(_tables(results, checked, skipped, asked, compared, searched)),
         findings=findings,
         skipped=skipped,
-        headline=(_verdict(summary),),
-        footer=tuple(_footer(checked, summary, skipped)),
-        next_command=_next(checked, findings),
+        failures=tuple(each.failure for each in unread),
+        manual=check_tables.manual(),
+        answer=chosen.path if chosen else None,
+        headline=tuple(searched.headline if searched else [_verdict(summary)]),
+        footer=tuple(_footer(checked, summary, skipped, compared, searched)),
+        next_command=_next(results, findings, chosen),
     )
 
 
-def _skipped(checked: Sequence[Checked]) -> tuple[Skipped, ...]:
-    """Rules that were skipped for every checkpoint."""
-    first: dict[str, Skipped] = {}
-    for _, outcome, _, _ in checked:
-        for each in outcome.skipped:
-            first.setdefault(each.rule, each)
-    everywhere = [{each.rule for each in outcome.skipped} for _, outcome, _, _ in checked]
-    return tuple(each for code, each in sorted(first.items()) if all(code in codes for codes in everywhere))
+def _status(checked: Sequence[Checked], unread: Sequence[Unread], searched: Searched | None, asked: Asked) -> int:
+    """Of --latest 0 where one passes: that others cannot be read is part of the answer."""
+    if searched is not None:
+        return int(searched.chosen is None and not asked.exit_zero)
+    if unread:
+        return COULD_NOT_ANSWER
+    return int(any(each.fails(asked.fail_on) for each in checked) and not asked.exit_zero)
 
 
-def _rows(checked: Sequence[Checked], skipped: tuple[Skipped, ...]) -> Iterator[dict[str, Any]]:
-    reasons = {each.rule: each.reason for each in skipped}
-    counts = Counter(finding.rule for _, _, found, left in checked for finding in (*found, *left))
-    known: list[tuple[str, Rule | Kind]] = [*((rule.code, rule) for rule in RULES), *KINDS.items()]
-    for code, rule in sorted(known, key=lambda each: each[0]):
-        yield {
-            "rule": code,
-            "severity": rule.severity.value,
-            "title": rule.title,
-            "result": "found" if counts[code] else "skipped" if code in reasons else "passed",
-            "findings": counts[code],
-            "reason": reasons.get(code),
-        }
+def _summary(checked: Sequence[Checked], unread: Sequence[Unread], skipped: tuple[Skipped, ...]) -> dict[str, Any]:
+    return {
+        "resumable": not unread and all(each.resumable for each in checked),
+        "errors": sum(each.count(Severity.ERROR) for each in checked),
+        "warnings": sum(each.count(Severity.WARNING) for each in checked),
+        "notes": sum(each.count(Severity.NOTE) for each in checked),
+        "ignored": sum(len(each.ignored) for each in checked),
+        "known": sum(len(each.known) for each in checked),
+        "checkpoints": len(checked),
+        "unreadable": len(unread),
+        "rules_run": len(CODES) - len(skipped) if checked else 0,
+        "rules_skipped": len(skipped),
+    }
+
+
+def _tables(
+    results: Sequence[Checked | Unread],
+    checked: Sequence[Checked],
+    skipped: tuple[Skipped, ...],
+    asked: Asked,
+    compared: Compared | None,
+    searched: Searched | None,
+) -> Iterator[Table]:
+    if searched is not None:
+        yield searched.table
+    elif len(results) > 1:
+        yield check_tables.paths(results)
+    if searched is not None or len(results) > 1:
+        yield check_tables.results(checked)
+    if compared is not None:
+        yield compared.table
+    yield check_tables.rules(checked, skipped, shown=asked.statistics)
 
 
 def _verdict(summary: Mapping[str, Any]) -> Line:
     parts = [counted(summary[key], key[:-1]) for key in ("errors", "warnings", "notes") if summary[key]]
-    if summary["ignored"]:
-        parts.append(f"{summary['ignored']:,} ignored")
+    parts += [f"{summary[key]:,} {key}" for key in ("unreadable", "known", "ignored") if summary[key]]
     told = ", ".join(parts) or "nothing found"
+    total = summary["checkpoints"] + summary["unreadable"]
+    if total > 1:
+        told += f" in {counted(total, 'checkpoint')}"
     if summary["resumable"]:
         severity = Severity.WARNING if summary["warnings"] else None
         return Line("resumable", f"yes: {told}", severity)
     return Line("resumable", f"no: {told}", Severity.ERROR)
 
 
-def _footer(checked: Sequence[Checked], summary: Mapping[str, Any], skipped: tuple[Skipped, ...]) -> Iterator[Line]:
-    why = some(
-        (
-            f"{each.rule} {each.reason}"
-            for each in skipped
-            if "names the cause" not in each.reason and not each.rule.startswith("OI6")
-        ),
-        3,
-    )
-    told = f"{counted(summary['rules_run'], 'rule')} run, {summary['rules_skipped']:,} skipped"
-    yield Line("rules", told + (f" ({why})" if why else ""))
-    for _, outcome, _, _ in checked:
-        yield Line("covered", _covered(outcome))
-    names = [name for checkpoint, _, _, _ in checked for tree in checkpoint.trees for name in tree.dangerous]
-    inert = f"; {counted(len(names), 'name')} kept inert" if names else ""
-    yield Line("safety", f"nothing from the file was executed{inert}")
+def _footer(
+    checked: Sequence[Checked],
+    summary: Mapping[str, Any],
+    skipped: tuple[Skipped, ...],
+    compared: Compared | None,
+    searched: Searched | None,
+) -> Iterator[Line]:
+    if compared is not None:
+        yield from compared.lines
+    if searched is not None:
+        yield from searched.footer
+    if checked:
+        yield Line("rules", _rules(summary, skipped))
+        yield Line("covered", _covered(checked))
+    for each in checked:
+        if each.resumed is not None:
+            yield Line("resumed", each.resumed)
+    inert = sum(each.inert for each in checked)
+    told = f"; {counted(inert, 'name')} kept inert" if inert else ""
+    yield Line("safety", f"nothing from the file was executed{told}")
 
 
-def _covered(outcome: Outcome) -> str:
-    sums = f"{counted(outcome.records, 'checksum')} compared" if outcome.records else "no checksums in the file"
-    return f"{outcome.read:,} of {counted(outcome.tensors, 'tensor')}, every element; {sums}"
+def _rules(summary: Mapping[str, Any], skipped: tuple[Skipped, ...]) -> str:
+    told = ("names the cause", UNSAID)
+    known = (each for each in skipped if not each.rule.startswith(("OI0", "OI6", "OI9")))
+    shown = (each for each in known if not any(reason in each.reason for reason in told))
+    why = some((f"{each.rule} {each.reason}" for each in shown), 3)
+    counts = f"{counted(summary['rules_run'], 'rule')} run, {summary['rules_skipped']:,} skipped"
+    return counts + (f" ({why})" if why else "")
 
 
-def _next(checked: Sequence[Checked], findings: Sequence[Finding]) -> str:
+def _covered(checked: Sequence[Checked]) -> str:
+    records = sum(each.outcome.records for each in checked)
+    read = sum(each.outcome.read for each in checked)
+    tensors = sum(each.outcome.tensors for each in checked)
+    sums = f"{counted(records, 'checksum')} compared" if records else "no checksums in the file"
+    return f"{read:,} of {counted(tensors, 'tensor')}, every element; {sums}"
+
+
+def _next(results: Sequence[Checked | Unread], findings: Sequence[Finding], chosen: Checked | None) -> str | None:
     """How to go on: what the gravest finding means."""
     order = list(Severity)
     gravest = min(findings, key=lambda each: order.index(each.severity), default=None)
-    if gravest is not None:
+    if gravest is not None and chosen is None:
         return command_line("optinspect", "rules", gravest.rule)
-    return command_line("optinspect", "show", checked[0][0].inputs[0].path)
+    path = chosen.path if chosen is not None else results[0].path if results else None
+    return command_line("optinspect", "show", path) if path is not None else None

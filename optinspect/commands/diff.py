@@ -9,7 +9,7 @@ from functools import partial
 from math import isfinite
 
 from optinspect.checkpoint import Checkpoint
-from optinspect.commands.progress import Progress
+from optinspect.commands.progress import Progress, opening
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
 from optinspect.reading import open_checkpoint
@@ -39,6 +39,7 @@ class Options:
     model_key: str | None = None
     optimizer_key: str | None = None
     max_memory: int | None = None
+    use_transformers: bool = False
     progress: bool = False
 
 
@@ -76,13 +77,16 @@ def build(path_a: str, path_b: str, options: Options) -> Report:
 
 
 def _opened(path: str, side: str, model_state: str | None, options: Options) -> Checkpoint:
-    found = open_checkpoint(
-        path,
-        model_state=model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-    )
+    with opening(options.progress) as progress:
+        found = open_checkpoint(
+            path,
+            model_state=model_state,
+            model_key=options.model_key,
+            optimizer_key=options.optimizer_key,
+            max_memory=options.max_memory,
+            use_transformers=options.use_transformers,
+            progress=progress.add,
+        )
     roles = (side, f"{side}: model state")
     return replace(found, inputs=tuple(replace(one, role=role) for one, role in zip(found.inputs, roles, strict=False)))
 
@@ -113,7 +117,7 @@ def report_of(a: Checkpoint, b: Checkpoint, options: Options) -> Report:
         tables=tables,
         findings=findings,
         headline=diff_words.headline(found),
-        footer=diff_words.footer(a, b, found),
+        footer=(*options.selection.remarks(tables), *diff_words.footer(a, b, found)),
     )
 
 

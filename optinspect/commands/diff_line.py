@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from optinspect.commands import options as opt
-from optinspect.commands.emit import Output
-from optinspect.commands.selection import Selection
-from optinspect.commands.task import Task
+from optinspect.commands.task import Task, output_of, selection_of
 from optinspect.report import Report
 
 FOR_PEOPLE = ("table", "markdown")
@@ -23,11 +21,14 @@ def diff(  # noqa: PLR0913, PLR0917  one argument an option
     filters: opt.Filter = [],  # noqa: B006  Typer copies it
     sort: opt.Sort = None,
     limit: opt.Limit = None,
+    where: opt.Where = [],  # noqa: B006
+    columns: opt.Columns = None,
     model_state_a: opt.ModelStateA = None,
     model_state_b: opt.ModelStateB = None,
     model_key: opt.ModelKey = None,
     optimizer_key: opt.OptimizerKey = None,
     max_memory: opt.MaxMemory = None,
+    use_transformers: opt.UseTransformers = False,
     table: opt.OneTable = None,
     form: opt.Format = "table",
     json: opt.Json = False,
@@ -41,8 +42,8 @@ def diff(  # noqa: PLR0913, PLR0917  one argument an option
     Exit status: 0 identical (within --rtol and --atol; exactly, without them), 1 different, 2 could not compare.
     """
 
-    rows = opt.parse_count("--limit", limit)
-    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
+    selection = selection_of(None, filters, where, sort, limit, columns, table)
+    output = output_of(form, json, file, force, table, width, quiet=quiet)
 
     def build() -> Report:
         from optinspect.commands import diff as command  # noqa: PLC0415  reads nothing before it is needed
@@ -56,13 +57,14 @@ def diff(  # noqa: PLR0913, PLR0917  one argument an option
                 atol=command.parse_tolerance("--atol", atol),
                 chart=chart,
                 trust_crc=trust_crc,
-                selection=Selection(None, tuple(filters), sort, rows),
+                selection=selection,
                 brief=output.format in FOR_PEOPLE,
                 model_state_a=model_state_a,
                 model_state_b=model_state_b,
                 model_key=model_key,
                 optimizer_key=optimizer_key,
                 max_memory=opt.parse_size(max_memory),
+                use_transformers=use_transformers,
                 progress=not quiet,
             ),
         )

@@ -10,7 +10,7 @@ from operator import add
 from typing import Any
 
 from optinspect.commands.diff_columns import LAYERS, TOTALS
-from optinspect.commands.selection import rank
+from optinspect.commands.ordering import rank
 from optinspect.comparison import Comparison, Parameter, TensorChange
 from optinspect.comparison.change import Change
 from optinspect.report import Table

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from optinspect.commands import options as opt
-from optinspect.commands.emit import Output
-from optinspect.commands.task import Task
+from optinspect.commands import step_options as own
+from optinspect.commands.task import Task, output_of
 from optinspect.report import Report
 
 
 def explain(  # noqa: PLR0913, PLR0917  one argument an option
     path: opt.Path,
-    parameter: opt.Parameter,
-    at: opt.At = None,
-    zero: opt.Zero = False,
-    synthetic: opt.Synthetic = False,
-    seed: opt.Seed = None,
-    rule: opt.ExplainRule = None,
+    parameter: own.Parameter,
+    at: own.At = None,
+    zero: own.Zero = False,
+    synthetic: own.Synthetic = False,
+    seed: own.Seed = None,
+    rule: own.ExplainRule = None,
     model_state: opt.ModelState = None,
     model_key: opt.ModelKey = None,
     optimizer_key: opt.OptimizerKey = None,
@@ -30,7 +30,7 @@ def explain(  # noqa: PLR0913, PLR0917  one argument an option
 ) -> Task:
     """The last step of one parameter as a person would work it out, with the numbers of one element."""
 
-    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
+    output = output_of(form, json, file, force, table, width, quiet=quiet)
 
     def build() -> Report:
         from optinspect.commands import explain as command  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,8 @@ from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
 from optinspect.naming import Proven, name_parameters, unoptimized
 from optinspect.naming.base import Naming
-from optinspect.optimizers import adam_terms
 from optinspect.subjects import Subject as Subject  # noqa: PLC0414  commands have it from here
-from optinspect.subjects import subjects_of
+from optinspect.subjects import bundle_of, subjects_of
 from optinspect.tensors import TensorRef
 
 if TYPE_CHECKING:  # numpy is not loaded where nothing is measured
@@ -67,19 +66,22 @@ class Wanted:
     progress: bool = False
     proven: Proven | None = None
     """Names that the step from another checkpoint proves."""
+    known: tuple[tuple[Naming, ...], tuple[Spare, ...]] | None = None
+    """Of live objects: the names by identity, and the model's tensors in no group. Nothing is left to be found out."""
 
 
 def gather(checkpoint: Checkpoint, wanted: Wanted) -> Facts:
     """Name everything, choose, and measure what was chosen. Raises UsageError for a group that does not exist."""
-    namings = name_parameters(checkpoint, wanted.proven)
+    namings = wanted.known[0] if wanted.known else name_parameters(checkpoint, wanted.proven)
     everything = tuple(subjects_of(checkpoint, namings))
     selection = wanted.selection
     groups = {subject.group.number for subject in everything}
     groups |= {group.number for optimizer in checkpoint.optimizers for group in optimizer.groups}
     if selection.group is not None and selection.group not in groups:
-        raise UsageError(f"--group {selection.group}: no such group (expected one of {_some(sorted(groups))})")
+        expected = f"expected one of {_some(sorted(groups))}" if groups else "this file has none"
+        raise UsageError(f"--group {selection.group}: no such group ({expected})")
     subjects = tuple(subject for subject in everything if _selected(subject, selection))
-    spare = unoptimized(checkpoint, namings)
+    spare = wanted.known[1] if wanted.known else unoptimized(checkpoint, namings)
     chosen = tuple(each for each in spare if _chosen(each[1], selection))
     facts = Facts(
         checkpoint,
@@ -116,19 +118,10 @@ def _loose(checkpoint: Checkpoint, subjects: Sequence[Subject], selection: Selec
 def _measured(facts: Facts, shown: bool) -> Mapping[Key, Measured]:
     from optinspect.measurement import measure  # noqa: PLC0415  numpy takes a tenth of a second to start
 
-    bundles = [*(_bundle(facts.checkpoint, subject) for subject in facts.subjects), *_weight_bundles(facts.loose)]
+    bundles = [*(bundle_of(facts.checkpoint, subject) for subject in facts.subjects), *_weight_bundles(facts.loose)]
     size = sum(tensor.nbytes for bundle in bundles for tensor in bundle.slots.values())
     with Progress("measuring", size, shown=shown) as progress:
         return {each.key: each for each in measure(bundles, weights=facts.weights, progress=progress.add)}
-
-
-def _bundle(checkpoint: Checkpoint, subject: Subject) -> Bundle:
-    from optinspect.measurement import AdamTerms, Bundle  # noqa: PLC0415
-
-    families = checkpoint.optimizers[subject.optimizer].families
-    tensors = subject.tensors
-    terms = adam_terms(families, tensors, subject.group.hyperparameters, subject.state.step)
-    return Bundle(subject.key, subject.weight, tensors, AdamTerms(**asdict(terms)) if terms else None)
 
 
 def _weight_bundles(loose: Sequence[ModelEntry]) -> Iterator[Bundle]:
@@ -141,4 +134,4 @@ def _weight_bundles(loose: Sequence[ModelEntry]) -> Iterator[Bundle]:
 
 def _some(values: Sequence[Any], most: int = 8) -> str:
     shown = ", ".join(map(str, values[:most]))
-    return shown + (f", … {values[-1]}" if len(values) > most else "") if values else "none"
+    return shown + (f", … {values[-1]}" if len(values) > most else "")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from optinspect.errors import UsageError
-from optinspect.render import RENDERERS
-from optinspect.render.base import everything
+from optinspect.commands import completion as tab
+from optinspect.commands.numbers import parse_count as parse_count  # noqa: PLC0414  command lines have it from here
+from optinspect.commands.numbers import parse_size as parse_size  # noqa: PLC0414
 
-FORMATS = ", ".join(each.name for each in RENDERERS if each.accepts is everything)
-CHECK_FORMATS = ", ".join(each.name for each in RENDERERS)
+FORMATS = ", ".join(tab.formats())
+CHECK_FORMATS = ", ".join(tab.check_formats())
 
 Path = Annotated[str, typer.Argument(metavar="PATH", help="A checkpoint: a file, or a directory.")]
 
@@ -28,6 +27,23 @@ Sort = Annotated[
     typer.Option("--sort", metavar="COLUMN[:desc]", help="Order of the rows, by any column that --json has."),
 ]
 Limit = Annotated[str | None, typer.Option("--limit", metavar="N", help="At most N rows of each table.")]
+Where = Annotated[
+    list[str], typer.Option("--where", metavar="COND", help="Only rows like this: 'update_ratio>1e-3'. Repeatable.")
+]
+Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B,…", help="Only these columns, of those that --json has.")
+]
+Collapse = Annotated[
+    bool | None,
+    typer.Option("--collapse/--no-collapse", help="Repeated layers in one row  [default: where the screen is short]"),
+]
+Dead = Annotated[bool, typer.Option("--dead", help="Rows and channels whose moments are all 0.")]
+Tree = Annotated[bool, typer.Option("--tree", help="The objects of the file, like a directory listing.")]
+SideBySide = Annotated[
+    bool,
+    typer.Option("--side-by-side", help="With --tree: the model's tensors beside the optimizer's state of each."),
+]
+Depth = Annotated[str | None, typer.Option("--depth", metavar="N", help="With --tree: at most N levels.")]
 ModelState = Annotated[
     str | None,
     typer.Option("--model-state", metavar="FILE", help="The model's state_dict, where it lies in a file of its own."),
@@ -44,63 +60,20 @@ MaxMemory = Annotated[
     str | None,
     typer.Option("--max-memory", metavar="SIZE", help="Bytes the structure of a file may take  [default: 1GiB]"),
 ]
-
-Parameter = Annotated[str, typer.Argument(metavar="PARAM", help="A parameter's name, or its index.")]
-At = Annotated[
-    str | None,
-    typer.Option("--at", metavar="I,J,…", help="The element, from 0 on [default: the one that moves furthest]."),
-]
-Zero = Annotated[bool, typer.Option("--zero", help="The next step, if its gradient were 0.")]
-Synthetic = Annotated[bool, typer.Option("--synthetic", help="The next step, its gradient drawn from the moments.")]
-ExplainRule = Annotated[
-    str | None,
-    typer.Option("--rule", metavar="RULE", help="Explain it by this rule, where the file does not tell its own."),
-]
-Seed = Annotated[str | None, typer.Option("--seed", metavar="N", help="Of what is drawn [default: 0].")]
-
-Checkpoint = Annotated[
-    str | None, typer.Argument(metavar="PATH", help="A checkpoint, file or directory; none: a demonstration.")
-]
-Steps = Annotated[
-    str | None,
-    typer.Option("--steps", metavar="N", help="How many [default: all that are recorded, else 10]."),
-]
-Rule = Annotated[
-    str | None, typer.Option("--rule", metavar="NAME", help="A step rule, instead of the one the file tells.")
-]
-Against = Annotated[
-    str,
-    typer.Option("--against", metavar="NAME", help="torch, torch-foreach, torch-fused, or a step rule."),
-]
-Grads = Annotated[
-    list[str],
-    typer.Option("--grads", metavar="FILE|DIR", help="Recorded gradients. Repeatable: parts are joined by step."),
-]
-ReplaySynthetic = Annotated[
-    bool, typer.Option("--synthetic", help="Gradients drawn from what the moments describe (the default).")
-]
-ReplayZero = Annotated[bool, typer.Option("--zero", help="Gradients of 0: what momentum and decay still do.")]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="MOD:FUNC", help="Your code: returns a Module, or (Module, loss function)."),
-]
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="MOD:NAME", help="Your code: batches, or a function that returns them.")
-]
-Scheduler = Annotated[bool, typer.Option("--scheduler", help="Continue the checkpoint's own lr schedule.")]
-CheckGradients = Annotated[
-    str | None,
-    typer.Option("--check-gradients", metavar="K", help="Compare K gradients a parameter with differences."),
-]
-Save = Annotated[
-    str | None, typer.Option("--save", metavar="OUT", help="Write the replayed checkpoint, never over its input.")
+UseTransformers = Annotated[
+    bool,
+    typer.Option(
+        "--use-transformers", help="Names from the model's class in your installed transformers (no weights)."
+    ),
 ]
 
 PathA = Annotated[str, typer.Argument(metavar="A", help="A checkpoint, the older one as a rule.")]
 PathB = Annotated[str, typer.Argument(metavar="B", help="The checkpoint to compare it with.")]
 Only = Annotated[
     list[str],
-    typer.Option("--only", metavar="PART", help="Only weights, state, groups or other. Repeatable."),
+    typer.Option(
+        "--only", metavar="PART", help="Only weights, state, groups or other. Repeatable.", autocompletion=tab.parts
+    ),
 ]
 Rtol = Annotated[
     str | None, typer.Option("--rtol", metavar="X", help="Equal: |a-b| <= atol + rtol max(|a|,|b|) [default: 0].")
@@ -116,8 +89,6 @@ ModelStateA = Annotated[
 ]
 ModelStateB = Annotated[str | None, typer.Option("--model-state-b", metavar="FILE", help="The model of B, likewise.")]
 
-To = Annotated[str | None, typer.Option("--to", metavar="B", help="Prove what happened from PATH to this later one.")]
-Strict = Annotated[bool, typer.Option("--strict", help="With --to: exit with 2 where the files decide nothing.")]
 Previous = Annotated[
     str | None, typer.Option("--previous", metavar="A", help="The save before it: names that the step between proves.")
 ]
@@ -126,22 +97,81 @@ Before = Annotated[
     str | None,
     typer.Option("--previous", metavar="P", help="An earlier checkpoint of the run: prove the steps between."),
 ]
-Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help="Checkpoints: files or directories.")]
+BeforeModel = Annotated[
+    str | None,
+    typer.Option("--previous-model-state", metavar="FILE", help="Its model, where that lies in a file of its own."),
+]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Checkpoints: files, directories, patterns.")]
+CheckModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="MOD:FUNC", help="Your function that makes the model: compare, and try the resume."
+    ),
+]
+CheckOptimizer = Annotated[
+    str | None,
+    typer.Option("--optimizer", metavar="MOD:FUNC", help="With --model: makes the optimizer; is given the model."),
+]
+Latest = Annotated[
+    str | None,
+    typer.Option("--latest", metavar="DIR", help="The newest checkpoint in DIR that passes; with -q its path alone."),
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", metavar="FILE", help="Known findings: they are counted, but do not fail.")
+]
+UpdateBaseline = Annotated[
+    bool, typer.Option("--update-baseline", help="Write FILE of --baseline: what is found now is known.")
+]
+Summary = Annotated[
+    str | None,
+    typer.Option("--summary", metavar="FILE", help="Append the report to FILE as Markdown: $GITHUB_STEP_SUMMARY."),
+]
 Select = Annotated[
-    list[str], typer.Option("--select", metavar="CODE", help="Only these rules: OI304, or all of OI3. Repeatable.")
+    list[str],
+    typer.Option(
+        "--select", metavar="CODE", help="Only these rules: OI304, or all of OI3. Repeatable.", autocompletion=tab.codes
+    ),
 ]
 Ignore = Annotated[
-    list[str], typer.Option("--ignore", metavar="CODE", help="Leave these rules out; they are counted. Repeatable.")
+    list[str],
+    typer.Option(
+        "--ignore",
+        metavar="CODE",
+        help="Leave these rules out; they are counted. Repeatable.",
+        autocompletion=tab.codes,
+    ),
 ]
 FailOn = Annotated[
-    str, typer.Option("--fail-on", metavar="LEVEL", help="Exit with 1 from here on: error, warning, note, never.")
+    str | None,
+    typer.Option(
+        "--fail-on",
+        metavar="LEVEL",
+        help="Exit with 1 from here on: error, warning, note, never  [default: error]",
+        autocompletion=tab.levels,
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="A policy  [default: optinspect.yaml, found upward from here]"),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Go by no policy.")]
+WriteConfig = Annotated[
+    bool,
+    typer.Option("--write-config", help="Write the policy that PATH, a healthy one, passes: optinspect.yaml, or -o."),
 ]
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")]
 RuleStatistics = Annotated[bool, typer.Option("--statistics", help="Every rule with what it gave.")]
-Code = Annotated[str | None, typer.Argument(metavar="[CODE]", help="A rule, as in a finding: OI304.")]
-CheckFormat = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {CHECK_FORMATS}.")]
+Code = Annotated[
+    str | None, typer.Argument(metavar="[CODE]", help="A rule, as in a finding: OI304.", autocompletion=tab.codes)
+]
+CheckFormat = Annotated[
+    str,
+    typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {CHECK_FORMATS}.", autocompletion=tab.check_formats),
+]
 
-Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {FORMATS}.")]
+Format = Annotated[
+    str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {FORMATS}.", autocompletion=tab.formats)
+]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 File = Annotated[
     str | None,
@@ -157,49 +187,3 @@ Width = Annotated[
     typer.Option("--width", metavar="N", help="Columns of a line; 0: as many as it takes."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors; the exit status tells.")]
-
-
-COUNT = re.compile(r"\d{1,12}", re.ASCII)
-SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([kmgt]?)(?:i?b)?", re.ASCII)
-SIZES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-
-
-def parse_count(option: str, text: str | None) -> int | None:
-    """A whole number from 0 on. Raises UsageError."""
-    if text is None:
-        return None
-    if not COUNT.fullmatch(text):
-        raise UsageError(f"{option} {text}: expected a whole number from 0 on")
-    return int(text)
-
-
-def parse_size(text: str | None) -> int | None:
-    """Bytes of "500000", "512MiB", "4G": powers of 1024. Raises UsageError."""
-    match = SIZE.fullmatch(text.strip().lower()) if text is not None else None
-    if text is None:
-        return None
-    if match is None or not float(match[1]):
-        raise UsageError(f"--max-memory {text}: not a size (expected 512MiB, 4GiB, …)")
-    return int(float(match[1]) * 1024 ** SIZES[match[2]])
-
-
-class Texts:
-    """Typer's own conversion of an option's words, for options that are all texts.
-
-    Typer 0.29 converts with pydantic, whose import takes 0.1 s: a third of what `show --no-stats` takes in all. The
-    options above are texts and switches, so there is nothing to convert; older Typers do without pydantic.
-    """
-
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002  the signature is Typer's
-        return () if value is None and param.multiple else value
-
-
-def without_pydantic(group: Any) -> Any:
-    """The command line `group`, its options read as the texts that they are."""
-    top = typer.Context(group, **group.context_settings)
-    contexts = (top, *(typer.Context(each, parent=top, **each.context_settings) for each in group.commands.values()))
-    for context in contexts:
-        for parameter in context.command.get_params(context):
-            if hasattr(parameter, "_runtime_param"):
-                parameter._runtime_param = Texts()
-    return group

@@ -8,6 +8,13 @@ import time
 PATIENCE = 1.0
 """Seconds before the first word."""
 PAUSE = 0.2
+WHOLE = 1000
+"""What opening counts in: thousandths of a directory."""
+
+
+def opening(shown: bool) -> Progress:
+    """Its `add` is the `progress` of `open_checkpoint`."""
+    return Progress("opening", WHOLE, shown=shown)
 
 
 class Progress:

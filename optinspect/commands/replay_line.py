@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from optinspect.commands import options as opt
-from optinspect.commands.emit import Output
+from optinspect.commands import step_options as own
 from optinspect.commands.selection import Selection
-from optinspect.commands.task import Task
+from optinspect.commands.task import Task, output_of
 from optinspect.report import Report
 
 
 def replay(  # noqa: PLR0913, PLR0917  one argument an option
-    path: opt.Checkpoint = None,
-    to: opt.To = None,
-    steps: opt.Steps = None,
-    grads: opt.Grads = [],  # noqa: B006  Typer copies it
-    synthetic: opt.ReplaySynthetic = False,
-    zero: opt.ReplayZero = False,
-    model: opt.Model = None,
-    data: opt.Data = None,
-    rule: opt.Rule = None,
-    against: opt.Against = "torch",
-    scheduler: opt.Scheduler = False,
-    check_gradients: opt.CheckGradients = None,
-    save: opt.Save = None,
-    seed: opt.Seed = None,
+    path: own.Checkpoint = None,
+    to: own.To = None,
+    steps: own.Steps = None,
+    grads: own.Grads = [],  # noqa: B006  Typer copies it
+    synthetic: own.ReplaySynthetic = False,
+    zero: own.ReplayZero = False,
+    model: own.Model = None,
+    data: own.Data = None,
+    rule: own.Rule = None,
+    against: own.Against = "torch",
+    scheduler: own.Scheduler = False,
+    check_gradients: own.CheckGradients = None,
+    save: own.Save = None,
+    seed: own.Seed = None,
     sort: opt.Sort = None,
     limit: opt.Limit = None,
-    strict: opt.Strict = False,
+    strict: own.Strict = False,
     model_state: opt.ModelState = None,
     model_state_a: opt.ModelStateA = None,
     model_state_b: opt.ModelStateB = None,
@@ -48,7 +48,7 @@ def replay(  # noqa: PLR0913, PLR0917  one argument an option
     Without a file: a small language model trained step by step, explained. Exit status 1: the two differ.
     """
 
-    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width), quiet)
+    output = output_of(form, json, file, force, table, width, quiet=quiet)
 
     def build() -> Report:
         from optinspect.commands import replay as command  # noqa: PLC0415

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from optinspect.checks import RULES, Rule
 from optinspect.checks.base import Complaint, Context
 from optinspect.errors import UsageError
+from optinspect.live.registry import MANUAL
 from optinspect.proof.findings import KINDS
+from optinspect.proof.pages import PAGES
 from optinspect.report import Column, Line, Report, Table, Unit
 
 COLUMNS = (
@@ -18,7 +22,7 @@ COLUMNS = (
 
 
 def _on_pairs(_: Context) -> tuple[Complaint, ...]:
-    """A finding on two checkpoints of a run: `optinspect check B --previous A`, `optinspect replay A --to B`."""
+    """Found by the proof (`optinspect check B --previous A`, `optinspect replay A --to B`), never by one file."""
     return ()
 
 
@@ -26,9 +30,14 @@ PAIRS = tuple(Rule(code, kind.severity, kind.title, _on_pairs, repair=kind.repai
 """What the proof from two checkpoints finds, by its codes."""
 
 
+def page_of(rule: Rule) -> str:
+    """The manual page of any rule."""
+    return PAGES.get(rule.code) or rule.page
+
+
 def build(code: str | None) -> Report:
     """Raises UsageError for a code that no rule has."""
-    every = sorted((*RULES, *PAIRS), key=lambda rule: rule.code)
+    every = sorted((*RULES, *PAIRS, *MANUAL), key=lambda rule: rule.code)
     chosen = every if code is None else [rule for rule in every if rule.code == code.upper()]
     if not chosen:
         raise UsageError(f"{code}: no rule has this code", hint="optinspect rules lists them")
@@ -50,21 +59,28 @@ def _row(rule: Rule) -> dict[str, object]:
         "severity": rule.severity.value,
         "title": rule.title,
         "requires": list(rule.requires),
-        "page": rule.page,
+        "page": page_of(rule),
     }
 
 
 def _page(rule: Rule) -> list[Line]:
     """The docstring, a paragraph a line: what it is, then what its labels say."""
     lines = [Line(rule.code, f"{rule.severity.value}: {rule.title}")]
-    for text in paragraphs(rule.page):
+    for text in paragraphs(page_of(rule)):
         label, colon, rest = text.partition(": ")
         lines.append(Line(label.lower(), rest) if colon and label in LABELS else Line("", text))
-    if rule in PAIRS and rule.repair:
-        lines.append(Line("repair", rule.repair))
     return lines
 
 
+@cache
+def repair_of(code: str) -> str | None:
+    """What the manual page of a rule says about the repair."""
+    pages = (page_of(rule) for rule in (*RULES, *PAIRS, *MANUAL) if rule.code == code)
+    told = (text for page in pages for text in paragraphs(page) if text.startswith(REPAIR))
+    return next((text.removeprefix(REPAIR).removesuffix(".") for text in told), None)
+
+
+REPAIR = "Repair: "
 LABELS = ("Why a resume breaks", "Why it matters", "Harmless when", "Repair", "Seen")
 """How the parts of a page begin."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from optinspect.commands import options as opt
-from optinspect.commands.emit import Output
-from optinspect.commands.task import Task
+from optinspect.commands.task import Task, output_of
 from optinspect.report import Report
 
 
@@ -16,10 +15,11 @@ def rules(
     file: opt.File = None,
     force: opt.Force = False,
     width: opt.Width = None,
+    quiet: opt.Quiet = False,
 ) -> Task:
     """What `check` looks for: every rule in a line, or the manual page of one."""
 
-    output = Output("json" if json else form, file, force, table, opt.parse_count("--width", width))
+    output = output_of(form, json, file, force, table, width, quiet=quiet)
 
     def build() -> Report:
         from optinspect.commands import rules as command  # noqa: PLC0415

@@ -1,18 +1,17 @@
-"""Which rows of a report a user wants, and in which order: --group, --filter, --sort, --limit."""
+"""What of a report a user wants, and in which order: --group, --filter, --where, --sort, --limit, --columns."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING
 
 from optinspect.errors import UsageError
-from optinspect.report import Table
+from optinspect.report import Line, Table
 
-DIGITS = re.compile(r"(\d+)")
+if TYPE_CHECKING:  # what a run does not choose by is not loaded: reading conditions takes longer than a small file
+    from optinspect.commands.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +22,27 @@ class Selection:
     filters  globs on names; one that begins with "!" leaves out what it matches
     sort     "column", "column:asc" or "column:desc"
     limit    rows a table
+    where    conditions on cells: all must hold, in every table that has their columns
+    columns  keys: only these columns, and only the tables that have them all
+    table    the one table that is wanted, where one is
     """
 
     group: int | None = None
     filters: tuple[str, ...] = ()
     sort: str | None = None
     limit: int | None = None
+    where: tuple[Condition, ...] = ()
+    columns: tuple[str, ...] = ()
+    table: str | None = None
 
     @property
     def narrows(self) -> bool:
         return self.group is not None or bool(self.filters)
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether there is something that may not exist."""
+        return bool(self.sort or self.where or self.columns)
 
     def takes_group(self, group: int) -> bool:
         return self.group is None or self.group == group
@@ -44,52 +54,66 @@ class Selection:
         known = [name for name in names if name is not None]
         wanted = [glob for glob in self.filters if not glob.startswith("!")]
         refused = [glob[1:] for glob in self.filters if glob.startswith("!")]
-        if any(fnmatchcase(name, glob) for glob in refused for name in known):
+        if any(_like(name, glob) for glob in refused for name in known):
             return False
-        return not wanted or any(fnmatchcase(name, glob) for glob in wanted for name in known)
+        return not wanted or any(_like(name, glob) for glob in wanted for name in known)
 
-    def apply(self, tables: Sequence[Table]) -> tuple[Table, ...]:
-        """Sort and limit. Raises UsageError when no table has the column."""
+    def apply(self, tables: Sequence[Table], fold: Callable[[Table], Table] | None = None) -> tuple[Table, ...]:
+        """Narrow, fold, sort, limit, choose columns. Raises UsageError when no table has what was named."""
+        if self.where:
+            from optinspect.commands.narrowing import narrowed  # noqa: PLC0415
+
+            tables = narrowed(tables, self.where)
+        if fold is not None:
+            tables = [fold(table) for table in tables]
         if self.sort is not None:
             tables = _sorted(tables, self.sort)
-        if self.limit is None:
-            return tuple(tables)
-        return tuple(
-            replace(table, rows=table.rows[: self.limit], total=table.total or len(table.rows)) for table in tables
-        )
+        if self.limit is not None:
+            tables = [
+                replace(table, rows=table.rows[: self.limit], total=table.total or len(table.rows)) for table in tables
+            ]
+        if self.columns:
+            from optinspect.commands import columns  # noqa: PLC0415
+
+            tables = columns.chosen(tables, self.columns, self.table)
+        return tuple(tables)
+
+    def remarks(self, tables: Iterable[Table]) -> tuple[Line, ...]:
+        """What people must be told of the choice, beside what the tables say."""
+        if not self.where:
+            return ()
+        from optinspect.commands.narrowing import remarks  # noqa: PLC0415
+
+        return remarks(tables, self.where)
+
+
+def _like(name: str, glob: str) -> bool:
+    """As a glob; in one with braces, a list of numbers may stand as in a folded name."""
+    if "{" not in glob:
+        return fnmatchcase(name, glob)
+    from optinspect.commands.folded_names import matcher  # noqa: PLC0415
+
+    return matcher(glob)(name)
 
 
 def _sorted(tables: Sequence[Table], order: str) -> list[Table]:
+    from optinspect.commands import columns  # noqa: PLC0415
+
     column, colon, direction = order.rpartition(":")
     if not colon:
         column, direction = order, "asc"
     if direction not in ("asc", "desc"):
         raise UsageError(f"--sort {order}: expected COLUMN, COLUMN:asc or COLUMN:desc")
-    having = [table for table in tables if any(each.key == column for each in table.columns)]
+    having = [table for table, _ in columns.having(tables, column)]
     if not having:
-        keys = dict.fromkeys(each.key for table in tables for each in table.columns)
-        raise UsageError(f"--sort {column}: no such column", hint=f"columns: {', '.join(keys)}")
+        raise columns.unknown("--sort", column, tables)
     return [_in_order(table, column, direction == "desc") if table in having else table for table in tables]
 
 
 def _in_order(table: Table, column: str, descending: bool) -> Table:
     """Rows without a value come last, whatever the direction; equal ones keep their order."""
-    valued = [row for row in table.rows if not _absent(row[column])]
-    absent = [row for row in table.rows if _absent(row[column])]
-    return replace(table, rows=[*sorted(valued, key=lambda row: rank(row[column]), reverse=descending), *absent])
+    from optinspect.commands.ordering import absent, rank  # noqa: PLC0415
 
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and isnan(value))
-
-
-def rank(value: Any) -> tuple[Any, ...]:
-    """A sort key for any plain value: numbers, then texts with their numbers counted ("h.2" before "h.10")."""
-    if isinstance(value, int | float):
-        return (0, value)
-    if isinstance(value, str):
-        parts = DIGITS.split(value)
-        return (1, *((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts))
-    if isinstance(value, list | tuple):
-        return (2, *map(rank, value))
-    return (3, str(value))
+    valued = [row for row in table.rows if not absent(row[column])]
+    without = [row for row in table.rows if absent(row[column])]
+    return replace(table, rows=[*sorted(valued, key=lambda row: rank(row[column]), reverse=descending), *without])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands import damage, show_contents, show_remarks, show_tables
 from optinspect.commands.facts import Facts, Wanted, gather
+from optinspect.commands.progress import opening
 from optinspect.commands.selection import Selection
-from optinspect.errors import Undecidable
+from optinspect.errors import Undecidable, UsageError
 from optinspect.naming import Proven
 from optinspect.reading import open_checkpoint
-from optinspect.report import Report
+from optinspect.report import Line, Report
+
+if TYPE_CHECKING:
+    from optinspect.commands.show_tree_choice import Trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +26,66 @@ class Options:
     statistics: bool = True
     weights: bool = False
     selection: Selection = field(default_factory=Selection)
+    collapse: int | None = None
+    """Rows from which on a table is folded; None for never, as machines want it."""
+    dead: bool = False
     model_state: str | None = None
     model_key: str | None = None
     optimizer_key: str | None = None
     max_memory: int | None = None
+    use_transformers: bool = False
     progress: bool = False
     previous: str | None = None
+    trees: Trees | None = None
+    """Instead of the tables: the objects of the file as a tree."""
 
 
 def build(path: str, options: Options) -> Report:
     """Read, name, measure. Raises OptinspectError where the file or the options do not allow an answer."""
-    with open_checkpoint(
-        path,
-        model_state=options.model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-    ) as checkpoint:
+    refuse(options)
+    with _opened(path, options) as checkpoint:
         proven = _proven(checkpoint, options)
-        wanted = Wanted(options.selection, options.statistics, options.weights, options.progress, proven)
-        report = report_of(gather(checkpoint, wanted), options.selection, _said(path, options))
+        report = _report(checkpoint, options, proven, _said(path, options))
         for tree in checkpoint.trees:
             tree.verify_unchanged()
         return report
+
+
+def _opened(path: str, options: Options) -> Checkpoint:
+    with opening(options.progress) as progress:
+        return open_checkpoint(
+            path,
+            model_state=options.model_state,
+            model_key=options.model_key,
+            optimizer_key=options.optimizer_key,
+            max_memory=options.max_memory,
+            use_transformers=options.use_transformers,
+            progress=progress.add,
+        )
+
+
+def refuse(options: Options) -> None:
+    """Raise UsageError for columns that do not exist and for options that contradict each other."""
+    if options.weights and not options.statistics:
+        hint = "leave out --no-stats, or --weights"
+        raise UsageError("--weights: statistics of the weights, which --no-stats leaves out", hint=hint)
+    if options.trees is not None:
+        from optinspect.commands import show_tree_report  # noqa: PLC0415
+
+        show_tree_report.check(options.trees, options)
+    elif options.selection.names_columns:
+        from optinspect.commands import show_outline  # noqa: PLC0415
+
+        show_outline.check(options.selection, statistics=options.statistics, dead=options.dead)
+
+
+def _report(checkpoint: Checkpoint, options: Options, proven: Proven | None, said: tuple[str, ...]) -> Report:
+    if options.trees is not None:
+        from optinspect.commands import show_tree_report  # noqa: PLC0415
+
+        return show_tree_report.report(checkpoint, options.trees, options.selection, said, proven)
+    wanted = Wanted(options.selection, options.statistics, options.weights, options.progress, proven)
+    return report_of(gather(checkpoint, wanted), options, said)
 
 
 def _proven(checkpoint: Checkpoint, options: Options) -> Proven | None:
@@ -57,6 +99,7 @@ def _proven(checkpoint: Checkpoint, options: Options) -> Proven | None:
         model_key=options.model_key,
         optimizer_key=options.optimizer_key,
         max_memory=options.max_memory,
+        use_transformers=options.use_transformers,
     ) as before:
         try:
             return prove(before, checkpoint).names_b
@@ -72,24 +115,37 @@ def _said(path: str, options: Options) -> tuple[str, ...]:
         ("--model-key", options.model_key),
         ("--optimizer-key", options.optimizer_key),
     )
-    return ("optinspect", "show", path, *(word for name, value in where if value is not None for word in (name, value)))
+    words = (word for name, value in where if value is not None for word in (name, value))
+    return ("optinspect", "show", path, *words, *(("--use-transformers",) if options.use_transformers else ()))
 
 
-def report_of(facts: Facts, selection: Selection, said: tuple[str, ...]) -> Report:
+def report_of(facts: Facts, options: Options, said: tuple[str, ...]) -> Report:
     tables = list(show_tables.tables(facts))
     if facts.measured is not None:
         from optinspect.commands import show_statistics  # noqa: PLC0415
 
         tables.append(show_statistics.table(facts))
+    about_dead: tuple[Line, ...] = ()
+    if options.dead:
+        from optinspect.commands import show_dead  # noqa: PLC0415
+
+        dead, about_dead = show_dead.table(facts, options.progress)
+        tables.append(dead)
+    fold = None
+    if options.collapse is not None:
+        from optinspect.commands import show_collapse  # noqa: PLC0415
+
+        fold = show_collapse.folder(facts, options.collapse)
+    shown = options.selection.apply(tables, fold)
     found = damage.findings(facts)
     return Report(
         command="show",
         status=damage.status(found),
         inputs=facts.checkpoint.inputs,
         summary=show_contents.summary(facts.checkpoint),
-        tables=selection.apply(tables),
+        tables=shown,
         findings=found,
         headline=show_contents.headline(facts.checkpoint),
-        footer=show_remarks.footer(facts),
+        footer=(*options.selection.remarks(shown), *about_dead, *show_remarks.footer(facts)),
         next_command=show_remarks.next_command(said, facts),
     )

@@ -26,6 +26,8 @@ def summary(checkpoint: Checkpoint) -> dict[str, Any]:
         "model_parameters": sum(model.elements for model in models),
         "optimizer_bytes": sum(optimizer.nbytes for optimizer in checkpoint.optimizers),
         "step": whole(max(steps, default=None)),
+        "families": [" or ".join(optimizer.families) or None for optimizer in checkpoint.optimizers],
+        "lrs": _lrs(checkpoint),
         "companions": {
             "scheduler": _state(checkpoint.schedulers),
             "scaler": _state(checkpoint.scalers),
@@ -35,6 +37,12 @@ def summary(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "opaque": sorted(checkpoint.opaque),
     }
+
+
+def _lrs(checkpoint: Checkpoint) -> list[Any]:
+    """The learning rates of all groups, each once, in their order."""
+    found = (plain(group.hyperparameters.get("lr")) for each in checkpoint.optimizers for group in each.groups)
+    return list(dict.fromkeys(lr for lr in found if isinstance(lr, int | float)))
 
 
 def _state(companions: tuple[Companion, ...]) -> dict[str, Any] | None:

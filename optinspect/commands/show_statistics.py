@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from optinspect.commands.facts import Facts, Subject
@@ -32,6 +33,9 @@ COLUMNS = (
     Column("min", "min", Unit.REAL, 5),
     Column("max", "max", Unit.REAL, 5),
     Column("abs_max", "|max|", Unit.REAL, 3),
+    Column("p5", "p5 ×÷1.41", Unit.ROUGH, 7),
+    Column("p50", "p50 ×÷1.41", Unit.ROUGH, 7),
+    Column("p95", "p95 ×÷1.41", Unit.ROUGH, 7),
     Column("zeros", "zeros", Unit.COUNT, 9, machine=True),
     Column("zero_fraction", "zeros", Unit.PERCENT, 2),
     Column("nans", "NaN", Unit.COUNT, 1),
@@ -40,7 +44,7 @@ COLUMNS = (
 )
 FIGURES = (
     *("count", "mean", "std", "rms", "norm", "min", "max", "abs_max", "zeros", "nans", "infs"),
-    *("log2_histogram", "histogram_sample"),
+    *("log2_histogram", "histogram_sample", "p5", "p50", "p95", "zero_fraction"),
 )
 
 
@@ -84,10 +88,40 @@ def _of_loose(facts: Facts) -> Iterator[dict[str, Any]]:
 def _row(
     base: Mapping[str, Any], tensor: TensorRef, statistics: Statistics | None, problem: str | None
 ) -> dict[str, Any]:
-    figures = statistics.figures() if statistics else dict.fromkeys(FIGURES)
     told = {"dtype": tensor.dtype.name, "shape": list(tensor.shape), "problem": problem}
-    return {**base, **told, **figures, "zero_fraction": _fraction(figures["zeros"], figures["count"])}
+    return {**base, **told, **figures(statistics)}
 
 
-def _fraction(part: int | None, whole: int | None) -> float | None:
-    return part / whole if part is not None and whole else None
+def figures(statistics: Statistics | None) -> dict[str, Any]:
+    """The cells of a row that statistics fill."""
+    from optinspect.quantiles import quantiles  # noqa: PLC0415  as late as what it is of
+
+    if statistics is None:
+        return dict.fromkeys(FIGURES)
+    share = statistics.zeros / statistics.count if statistics.count else None
+    return {**statistics.figures(), **quantiles(statistics), "zero_fraction": share}
+
+
+def summed(rows: Iterable[Mapping[str, Any]]) -> Statistics | None:
+    """The statistics of several rows together; None where one of them has none."""
+    from optinspect.statistics import Statistics  # noqa: PLC0415
+
+    total = Statistics()
+    for row in rows:
+        if row["count"] is None:
+            return None
+        finite = row["count"] - row["nans"] - row["infs"]
+        total += Statistics(
+            count=row["count"],
+            mean=row["mean"],
+            deviation=(row["std"] or 0.0) * sqrt(finite),
+            norm=row["norm"],
+            min=row["min"],
+            max=row["max"],
+            zeros=row["zeros"],
+            nans=row["nans"],
+            infs=row["infs"],
+            log2_histogram=row["log2_histogram"],
+            histogram_sample=row["histogram_sample"],
+        )
+    return total

@@ -10,6 +10,7 @@ from optinspect.checkpoint import OptimizerState, ParamGroup
 from optinspect.commands.facts import Facts, Spare, Subject
 from optinspect.optimizers import named, non_default
 from optinspect.plain import plain
+from optinspect.ranges import pairs
 from optinspect.report import Column, Table, Unit
 
 OWN_COLUMNS = ("params", "param_names", "lr", "initial_lr", "weight_decay", "betas", "eps")
@@ -38,6 +39,7 @@ GROUPS = (
     Column("hyperparameters", "hyperparameters", Unit.ANY, 9, machine=True),
     Column("non_default", "not default", Unit.ANY, 2),
     Column("parameters", "parameters", Unit.COUNT, 1),
+    Column("indices", "index", Unit.RANGES, 2),
     Column("elements", "elements", Unit.COUNT, 3),
     Column("state_bytes", "state", Unit.BYTES, 4),
 )
@@ -137,6 +139,7 @@ def _group(number: int, optimizer: OptimizerState, group: ParamGroup, subjects: 
         "hyperparameters": {key: plain(value) for key, value in settings.items() if key not in OWN_COLUMNS},
         "non_default": {key: value for key, value in differing.items() if key not in OWN_COLUMNS} or None,
         "parameters": len(group.params),
+        "indices": pairs(subject.state.index for subject in subjects),
         "elements": elements(subjects),
         "state_bytes": sum(subject.state.nbytes for subject in subjects),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import threading
@@ -95,11 +96,11 @@ class HeldFile:
         return os.preadv(self._descriptor, [buffer], offset)
 
     def _read_locked(self, offset: int, buffer: memoryview) -> int:
-        with self._lock:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            data = os.read(self._descriptor, min(len(buffer), 1 << 20))
-        buffer[: len(data)] = data
-        return len(data)
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        with self._lock, io.FileIO(self._descriptor, closefd=False) as stream:
+            stream.seek(offset)
+            return stream.readinto(buffer) or 0
 
     def verify_unchanged(self) -> None:
         """Raise FileChanged when the path now names another file, or the file another size or time."""

@@ -184,7 +184,10 @@ def long_binput(m: Machine, pos: int) -> int:
 
 
 def memoize(m: Machine, pos: int) -> int:
-    m.put(len(m.memo) + len(m.sparse))
+    if m.sparse:
+        m.put(len(m.memo) + len(m.sparse))
+    else:
+        m.memo.append(m.stack[-1])
     return pos
 
 

@@ -155,7 +155,11 @@ def subclass(m: Machine, arguments: tuple[Any, ...]) -> Any:
 
 
 def _attributes(state: Any) -> dict[str, Any]:
-    """`__dict__`, or (`__dict__`, slots)."""
+    """`__dict__`, or (`__dict__`, slots); of a ShardedTensor, (shards of this rank, …), each shard by its number."""
+    if type(state) is tuple and state and type(state[0]) is list:
+        shards = [shard for shard in state[0] if isinstance(shard, Opaque)]
+        fields = {f"shard_{place}": shard.attribute("tensor") for place, shard in enumerate(shards)}
+        return fields | {"shards": [shard.attribute("metadata") for shard in shards]}
     parts = state if type(state) is tuple else (state,)
     return {key: value for part in parts if type(part) in DICTS for key, value in part.items() if type(key) is str}
 

@@ -28,21 +28,29 @@ def finish(tree: Tree, pickled: Pickled, limits: Limits) -> Tree:
 def check_depth(root: Any, limit: int, where: str) -> None:
     """Refuse nesting that would exhaust whoever walks the tree by recursion."""
     entered = {id(root)}
-    pending = [_inner(root)]
+    pending = [iter(_inner(root))]
     while pending:
         for child in pending[-1]:
             if id(child) not in entered:
                 entered.add(id(child))
                 if len(pending) >= limit:
                     raise LimitExceeded("levels of nesting", limit, limit + 1, where=where)
-                pending.append(_inner(child))
-                break
+                inner = _inner(child)
+                if inner:
+                    pending.append(iter(inner))
+                    break
         else:
             pending.pop()
 
 
-def _inner(value: Any) -> Iterator[Any]:
-    return (child for _, child in steps(value) if isinstance(child, _CONTAINERS))
+def _inner(value: Any) -> list[Any]:
+    kind = type(value)
+    if kind is Opaque and not value.items and not value.entries and type(value.state) is dict:  # nearly always
+        inner = [child for child in value.state.values() if isinstance(child, _CONTAINERS)]
+        return [*inner, value.args] if value.args else inner
+    if kind is tuple or kind is list:
+        return [child for child in value if isinstance(child, _CONTAINERS)]
+    return [child for _, child in steps(value) if isinstance(child, _CONTAINERS)]
 
 
 def located_problems(root: Any, found: list[tuple[Any, str, str]]) -> list[Problem]:

@@ -15,14 +15,16 @@ from optinspect.containers.held_file import HeldFile
 from optinspect.containers.source import Source
 from optinspect.containers.wording import line
 from optinspect.directories import module_order
-from optinspect.directories.base import DirectoryLayout, Found, Session
+from optinspect.directories.base import DirectoryLayout, Found, Session, Share, Tell
 from optinspect.directories.collected import SEPARATE, SKORCH, Accelerate
 from optinspect.directories.dcp import Distributed
+from optinspect.directories.dcp_safetensors import HuggingFaceStorage
 from optinspect.directories.deepspeed import DeepSpeed
-from optinspect.directories.folder import DiskFolder, Folder, ZipFolder, read_json
+from optinspect.directories.folder import DiskFolder, Folder, ZipFolder, allow_open, read_json
 from optinspect.directories.others import StableBaselines, Torchtune
 from optinspect.directories.ranks import Ranks
 from optinspect.directories.trainer import Peft, Pretrained, Trainer
+from optinspect.directories.universal import Universal
 from optinspect.directories.unknown import lone_file
 from optinspect.directories.virtual import whole
 from optinspect.errors import OptinspectError, UnreadableFile
@@ -30,10 +32,12 @@ from optinspect.layouts import find
 from optinspect.layouts.base import Wanted
 from optinspect.layouts.dictionary import DICTIONARY
 
-__all__ = ["DIRECTORIES", "DirectoryLayout", "open_archive", "open_folder", "with_neighbours"]
+__all__ = ["DIRECTORIES", "DirectoryLayout", "config_of", "open_archive", "open_folder", "with_neighbours"]
 
 DIRECTORIES: tuple[DirectoryLayout, ...] = (
     Distributed(),
+    HuggingFaceStorage(),
+    Universal(),
     DeepSpeed(),
     Trainer(),
     Accelerate(),
@@ -73,7 +77,13 @@ def open_archive(
 
 
 def open_folder(
-    path: str, role: str, limits: Limits, *, model_key: str | None = None, optimizer_key: str | None = None
+    path: str,
+    role: str,
+    limits: Limits,
+    *,
+    model_key: str | None = None,
+    optimizer_key: str | None = None,
+    progress: Tell | None = None,
 ) -> Checkpoint:
     """Open what a directory holds, also given by its `.metadata`; the Checkpoint's tree closes the files.
 
@@ -81,8 +91,9 @@ def open_folder(
     """
     folder = DiskFolder(path if os.path.isdir(path) else os.path.dirname(path) or os.curdir)  # noqa: PTH112, PTH120
     layout = next((layout for layout in DIRECTORIES if layout.recognises(folder)), None)
+    allow_open(len(folder.files))
     if layout is not None:
-        return _opened(folder, layout, role, limits, Wanted(model_key, optimizer_key))
+        return _opened(folder, layout, role, limits, Wanted(model_key, optimizer_key), progress=progress)
     with ExitStack() as stack:
         tree = Session(folder, limits, stack).open(lone_file(folder))
         checkpoint = with_neighbours(find([(role, tree)], model_key=model_key, optimizer_key=optimizer_key))
@@ -91,11 +102,18 @@ def open_folder(
 
 
 def _opened(
-    folder: Folder, layout: DirectoryLayout, role: str, limits: Limits, wanted: Wanted, around: tuple[Tree, ...] = ()
+    folder: Folder,
+    layout: DirectoryLayout,
+    role: str,
+    limits: Limits,
+    wanted: Wanted,
+    around: tuple[Tree, ...] = (),
+    *,
+    progress: Tell | None = None,
 ) -> Checkpoint:
     """`around`: what has to be closed after the files that lie in it."""
     with ExitStack() as stack:
-        session = Session(folder, limits, stack)
+        session = Session(folder, limits, stack, share=Share(progress))
         found = layout.gather(session)
         if not session.parts:
             raise _nothing(session)
@@ -103,7 +121,7 @@ def _opened(
         checkpoint = DICTIONARY.find(tree, wanted)
         files = tuple(part.name for part in session.parts)
         given = Input(role, folder.path, tree.container, layout.name, tree.size, tree.byteorder, files)
-        models = tuple(_told(model, found) for model in checkpoint.models)
+        models = tuple(_told(model, found, _stepped(checkpoint)) for model in checkpoint.models)
         stack.pop_all()  # the checkpoint's tree holds them from here on
     return replace(checkpoint, inputs=(given,), trees=(tree,), models=models)
 
@@ -115,7 +133,13 @@ def _nothing(session: Session) -> OptinspectError:
     return UnreadableFile(line(session.folder.path, why), hint="check the files in it, or copy them again")
 
 
-def _told(model: ModelState, found: Found) -> ModelState:
+def _stepped(checkpoint: Checkpoint) -> module_order.Shapes:
+    return frozenset(
+        p.shape for optimizer in checkpoint.optimizers for p in optimizer.parameters if p.shape is not None
+    )
+
+
+def _told(model: ModelState, found: Found, stepped: module_order.Shapes) -> ModelState:
     """What the directory knows of a model beyond its tensors: its order, its role, its buffers."""
     key = next((key for key in found.root if model.route == key or model.route.startswith((f"{key}.", f"{key}["))), "")
     if key in found.roles:
@@ -124,7 +148,7 @@ def _told(model: ModelState, found: Found) -> ModelState:
         told = (replace(one, kind="buffer") if one.key in found.buffers else one for one in model.entries)
         model = replace(model, entries=tuple(told))
     if key in found.unordered:
-        model = module_order.restored(replace(model, ordered=False), found.config)
+        model = module_order.restored(replace(model, ordered=False), found.config, stepped)
     return model
 
 
@@ -133,15 +157,15 @@ def with_neighbours(checkpoint: Checkpoint) -> Checkpoint:
     if all(model.ordered for model in checkpoint.models):
         return checkpoint
     models = tuple(
-        model if model.ordered else module_order.restored(model, _config_beside(checkpoint.inputs[model.input].path))
+        model if model.ordered else module_order.restored(model, config_of(checkpoint.inputs[model.input].path))
         for model in checkpoint.models
     )
     return replace(checkpoint, models=models)
 
 
-def _config_beside(path: str) -> Mapping[str, Any]:
-    """config.json of the file's directory; empty where there is none that can be read."""
-    parent = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+def config_of(path: str) -> Mapping[str, Any]:
+    """config.json in the directory, or beside the file; empty where there is none that can be read."""
+    parent = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH112, PTH120
     if not os.path.isfile(os.path.join(parent, CONFIG)):  # noqa: PTH113, PTH118
         return {}
     try:

@@ -5,7 +5,7 @@ Folder ──layout.gather(Session)──▶ Found{root, …} ──▶ Checkpoi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -30,11 +30,31 @@ class Part:
     tree: Tree
 
 
+Tell = Callable[[int], None]
+"""Takes the thousandths of the opening that were done since it was last called."""
+
+
+@dataclass
+class Share:
+    """How much of the opening is done, in thousandths; whole ones are told."""
+
+    tell: Tell | None = None
+    done: float = 0.0
+
+    def add(self, thousandths: float) -> None:
+        if self.tell is not None:
+            self.done += thousandths
+            whole = int(self.done)
+            self.done -= whole
+            self.tell(whole)
+
+
 @dataclass
 class Session:
     """Opens the files of one folder. What is opened stays open until `stack` is closed.
 
     prefix  what names the folder, where it lies inside the one that was given
+    share   what each file that is opened adds to
     """
 
     folder: Folder
@@ -45,6 +65,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     alike: dict[tuple[Kind, str], int] = field(default_factory=dict)
     prefix: str = ""
+    share: Share = field(default_factory=Share)
 
     def inside(self, name: str) -> Session:
         """The same session in a folder of this folder. Raises UnreadableFile, LimitExceeded."""
@@ -66,6 +87,7 @@ class Session:
         """A part of the checkpoint; it is closed with the session."""
         self.stack.enter_context(tree)
         self.parts.append(Part(self.prefix + name, tree))
+        self.share.add(1000 / len(self.folder.files))
 
     def try_open(self, name: str) -> Tree | None:
         """As open; a file that cannot be read is a problem of the checkpoint. LimitExceeded is raised all the same."""

@@ -23,12 +23,17 @@ from optinspect.directories.dcp_archives import Archives
 from optinspect.directories.dcp_metadata import MODULE, Chunk, Metadata, Object, Place, Shape, Tensor
 from optinspect.directories.folder import Folder
 from optinspect.directories.nesting import nested
-from optinspect.errors import LimitExceeded, NotACheckpoint, OptinspectError
+from optinspect.errors import LimitExceeded, NotACheckpoint, OptinspectError, UnreadableFile
 from optinspect.tensors import DTYPES, Bytes, DType, MemoryBytes, Storage, TensorRef
 
 METADATA = ".metadata"
+REPACK = "load it with torch.distributed.checkpoint, and save it without the extension"
 BESIDE = "meta.pt"
 """What Lightning keeps beside a sharded state: loops, callbacks, counters."""
+
+
+VALUES = 300
+"""Thousandths of the opening for the values; the rest is `.metadata`, read whole before them."""
 
 
 class Distributed:
@@ -55,6 +60,9 @@ def contents(session: Session) -> dict[str, Any]:
         raise NotACheckpoint(line(session.folder.path, ".metadata is not that of torch.distributed.checkpoint"))
     session.parts[-1] = replace(session.parts[-1], tree=_without_own_names(tree))
     metadata = dcp_metadata.read(tree.root)
+    if metadata.packed and all(packed for packed in metadata.packed):
+        found = f"its chunks are packed by {printable(metadata.packed[0], 40)}, which is not read (plain ones expected)"
+        raise UnreadableFile(line(session.folder.path, found), hint=REPACK)
     return nested(_Values(session, metadata).all(), metadata.paths)
 
 
@@ -78,10 +86,10 @@ class _Values:
     def all(self) -> dict[str, Any]:
         for key in self.metadata.malformed:
             self.session.problem("integrity", key, "an entry of .metadata that makes no sense")
-        values = {
-            entry.key: self._tensor(entry) if isinstance(entry, Tensor) else self._object(entry)
-            for entry in self.metadata.entries
-        }
+        values = {}
+        for entry in self.metadata.entries:
+            values[entry.key] = self._tensor(entry) if isinstance(entry, Tensor) else self._object(entry)
+            self.session.share.add(VALUES / len(self.metadata.entries))
         for file, count in self.lost.items():
             if file not in self.session.folder.files:
                 self.session.problem("missing", file, f"the shard is not in the directory: {count:,} chunks are lost")
@@ -157,11 +165,11 @@ class _Values:
         if chunk.place.offset + chunk.place.length > source.size:
             return None, f"the shard {printable(chunk.place.file)} ends before its chunk"
         if chunk.place.packed:
-            return None, "compressed by an extension of the writer, which is not supported"
+            return None, f"packed by {printable(chunk.place.packed, 40)}, an extension that is not supported"
         dtype = entry.dtype or DTYPES["uint8"]
         if prod(chunk.sizes) * dtype.itemsize > chunk.place.length:
             return None, "its chunk is larger than the bytes that .metadata gives it"
-        return _LazyChunk(source, chunk.place, chunk.sizes, dtype, self.archives), None
+        return _LazyChunk(entry.key, source, chunk.place, chunk.sizes, dtype, self.archives), None
 
 
 _NOTHING = Storage("", DTYPES["uint8"], 0, "cpu", None)
@@ -170,9 +178,10 @@ _NOTHING = Storage("", DTYPES["uint8"], 0, "cpu", None)
 class _LazyChunk:
     """The elements of one chunk; its archive is opened at the first read."""
 
-    __slots__ = ("_archives", "_data", "_dtype", "_place", "_sizes", "_source", "size")
+    __slots__ = ("_archives", "_data", "_dtype", "_key", "_place", "_sizes", "_source", "size")
 
-    def __init__(self, source: Source, place: Place, sizes: Shape, dtype: DType, archives: Archives) -> None:
+    def __init__(self, key: str, source: Source, place: Place, sizes: Shape, dtype: DType, archives: Archives) -> None:
+        self._key = key
         self._source, self._place, self._sizes, self._dtype, self._archives = source, place, sizes, dtype, archives
         self._data: Bytes | None = None
         self.size = prod(sizes) * dtype.itemsize
@@ -180,5 +189,5 @@ class _LazyChunk:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Raises what Archives.locate raises."""
         if self._data is None:
-            self._data = self._archives.locate(self._source, self._place, self._sizes, self._dtype)
+            self._data = self._archives.locate(self._key, self._source, self._place, self._sizes, self._dtype)
         self._data.read_into(offset, buffer)

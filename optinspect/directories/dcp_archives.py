@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
-from optinspect.containers import open_source
+from optinspect.containers import open_source, safetensors_file
 from optinspect.containers.base import Limits
 from optinspect.containers.raw import elements_of
 from optinspect.containers.source import Source
-from optinspect.containers.wording import line
+from optinspect.containers.wording import line, printable
 from optinspect.containers.zip_directory import read_directory
 from optinspect.directories.dcp_metadata import Place, Shape
 from optinspect.errors import MalformedCheckpoint
@@ -22,6 +23,7 @@ from optinspect.tensors import Bytes, DType, TensorRef
 
 SMALL = 64 << 10
 """Bytes of an archive up to which it is compared whole: 0.02 ms where parsing takes 0.4 ms."""
+HEAD = 16
 VARYING = ("data/0", ".data/serialization_id")
 
 Kind = tuple[int, str, Shape]
@@ -60,9 +62,12 @@ class Archives:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._templates: dict[Kind, _Template | None] = {}
+        self._shelves: dict[tuple[str, int], dict[str, Any]] = {}
 
-    def locate(self, source: Source, place: Place, sizes: Shape, dtype: DType) -> Bytes:
+    def locate(self, key: str, source: Source, place: Place, sizes: Shape, dtype: DType) -> Bytes:
         """The chunk's elements, row-major. Raises MalformedCheckpoint where it is not what .metadata describes."""
+        if safetensors_file.recognises(source.read(place.offset, min(HEAD, source.size - place.offset))):
+            return self._in_safetensors(key, source, place, sizes, dtype)
         kind = (place.length, dtype.name, sizes)
         template = self._templates.get(kind)
         small = place.length <= SMALL
@@ -80,6 +85,19 @@ class Archives:
             raise MalformedCheckpoint(line(inner.path, "not the chunk that .metadata describes"))
         if small and kind not in self._templates:
             self._templates[kind] = self._template(inner, raw, tensor)
+        return elements_of(tensor)
+
+    def _in_safetensors(self, key: str, source: Source, place: Place, sizes: Shape, dtype: DType) -> Bytes:
+        """Of a file whose tensors are together in safetensors' form, all of them placed where that begins."""
+        at = (source.path, place.offset)
+        if at not in self._shelves:
+            inner = Source(f"{source.path}: byte {place.offset}", source.part(place.offset, source.size - place.offset))
+            self._shelves[at] = safetensors_file.open(inner, self._limits).root
+        tensor = self._shelves[at].get(key)
+        if not isinstance(tensor, TensorRef) or tensor.shape != sizes or tensor.dtype is not dtype:
+            raise MalformedCheckpoint(
+                line(source.path, f"not the chunk of {printable(key, 60)} that .metadata describes")
+            )
         return elements_of(tensor)
 
     def _template(self, source: Source, raw: bytes, tensor: TensorRef) -> _Template | None:

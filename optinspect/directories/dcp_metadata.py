@@ -27,8 +27,8 @@ class Place:
     file: str
     offset: int
     length: int
-    packed: bool
-    """Compressed or transformed by an extension of the writer."""
+    packed: str
+    """The extension of the writer that compressed or transformed them ("stream.zstd/1"); "" for plain bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,12 @@ class Metadata:
     malformed: tuple[str, ...]
     """Keys whose entry makes no sense."""
 
+    @property
+    def packed(self) -> list[str]:
+        """For every place how it is packed."""
+        places = (chunk.place for entry in self.entries if isinstance(entry, Tensor) for chunk in entry.chunks)
+        return [place.packed for place in places if place is not None]
+
 
 def is_metadata(root: Any) -> bool:
     return isinstance(root, Opaque) and isinstance(root.attribute("state_dict_metadata"), dict)
@@ -81,6 +87,9 @@ def read(root: Opaque) -> Metadata:
     planned = root.attribute("planner_data")
     paths = planned.items() if isinstance(planned, dict) else ()
     good = {key: path for key, path in paths if isinstance(path, tuple) and path and all(map(_is_step, path))}
+    places_in_order = {key: place for place, key in enumerate(good)}
+    if places_in_order:  # the writer shares entries out among ranks, which mixes them: the plan has them as they were
+        entries.sort(key=lambda entry: places_in_order.get(entry.key, len(places_in_order)))
     return Metadata(tuple(entries), good, tuple(malformed))
 
 
@@ -96,7 +105,8 @@ def _places(value: Any) -> Iterator[tuple[tuple[Any, Any], Place]]:
         if isinstance(file, str) and integers((offset, length)) and offset >= 0 and length >= 0:
             at = index.attribute("offset")
             key = index.attribute("fqn"), tuple(at) if integers(at) else None
-            yield key, Place(file, offset, length, bool(info.attribute("transform_descriptors")))
+            packed = info.attribute("transform_descriptors")
+            yield key, Place(file, offset, length, ", ".join(map(str, packed)) if isinstance(packed, list) else "")
 
 
 def _entry(key: str, value: Any, places: Mapping[tuple[Any, Any], Place]) -> Tensor | Object | None:

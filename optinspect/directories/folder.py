@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ from optinspect.errors import LimitExceeded, UnreadableFile
 MAX_NAMES = 100_000
 MAX_TEXT = 64 << 20
 """Bytes of a JSON file that is read: logs of long runs take a few MB."""
+
+SPARE = 200
+"""Files that the process may have open beside those of a directory."""
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -94,6 +98,19 @@ class ZipFolder:
 
     def inside(self, name: str) -> Folder:
         raise UnreadableFile(line(self.path, f"no folder {name} in the archive"))
+
+
+def allow_open(count: int) -> None:
+    """Let this process have `count` files open, as far as the system lets it: 1,024 is a usual first limit."""
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE if hard == resource.RLIM_INFINITY else min(count + SPARE, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def read_text(folder: Folder, name: str, limit: int = MAX_TEXT) -> str:

@@ -11,9 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optinspect.checkpoint import ModelState
-from optinspect.directories.architectures import ADAPTERS, ARCHITECTURES, WRAPPERS, Architecture
+from optinspect.directories.architectures import ADAPTERS, HOLDERS, WRAPPERS, Architecture, architectures
+from optinspect.directories.fused import with_fused_experts
 
 LEAVES = ("weight", "bias")
+Shapes = frozenset[tuple[int, ...]]
+
+FUSED_SINCE = 5
+"""Major version of transformers from which experts are one parameter in the model and many tensors in the file."""
+
+SPEAKING = 6
+"""Names of an architecture that a file must use before they tell it without any of them being its mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +32,21 @@ class Known:
     source: str
 
 
-def restored(model: ModelState, config: Mapping[str, Any]) -> ModelState:
-    """The model with its tensors in module order, saying whose order it is; as it was where that is not known."""
-    names = [entry.name for entry in model.entries]
+def restored(model: ModelState, config: Mapping[str, Any], stepped: Shapes = frozenset()) -> ModelState:
+    """The model with its tensors in module order, saying whose order it is; as it was where that is not known.
+
+    stepped  shapes of the optimizers' parameters: three dimensions of experts show that they are stepped fused
+    """
+    entries = model.entries
+    if _major(config.get("transformers_version")) >= FUSED_SINCE and (not stepped or any(len(s) == 3 for s in stepped)):
+        entries = with_fused_experts(entries)
+    names = [entry.name for entry in entries]
     for known in _candidates(names, config):
         order = order_of(names, known.architecture)
         if order is not None:
-            entries = tuple(model.entries[place] for place in order)
             told = f"{known.architecture.title}'s module order ({known.source})"
-            return replace(model, entries=entries, ordered=True, order_from=told)
-    return model
+            return replace(model, entries=tuple(entries[place] for place in order), ordered=True, order_from=told)
+    return replace(model, entries=entries)
 
 
 def _candidates(names: Sequence[str], config: Mapping[str, Any]) -> list[Known]:
@@ -41,22 +54,30 @@ def _candidates(names: Sequence[str], config: Mapping[str, Any]) -> list[Known]:
     kind = config.get("model_type")
     if isinstance(kind, str):
         version = _major(config.get("transformers_version"))
-        fitting = [one for one in ARCHITECTURES if kind in one.types]
+        fitting = [one for one in architectures() if kind in one.types]
         now = [one for one in fitting if one.since <= version < one.until]
         if now:
             return [Known(one, f"config.json: {kind}") for one in now]
     parts = {part for name in names for part in name.split(".")}
-    if parts & set(ADAPTERS):
-        return _agreeing(names)
-    found = [one for one in ARCHITECTURES if one.marks and one.marks <= parts]
-    return [Known(one, "told by the names") for one in found] if len(found) == 1 else []
+    marked = [one for one in architectures() if one.marks and one.marks <= parts]
+    if len(marked) == 1 and not parts & set(ADAPTERS):
+        return [Known(marked[0], "told by the names")]
+    return _agreeing(names, parts)
 
 
-def _agreeing(names: Sequence[str]) -> list[Known]:
-    """Of an adapter's few names more than one architecture may know all: they must not disagree."""
-    able = [(one, order) for one in ARCHITECTURES if (order := order_of(names, one)) is not None]
-    alike = all(order == able[0][1] for _, order in able)
-    return [Known(able[0][0], "told by the adapter's names")] if able and alike else []
+def _agreeing(names: Sequence[str], parts: set[str]) -> list[Known]:
+    """Names that several architectures know, or the few of an adapter: those that know all must not disagree."""
+    words = {part for part in parts if not part.isdecimal() and part not in LEAVES}
+    adapter = bool(words & set(ADAPTERS))
+    able = [
+        (one, order)
+        for one in architectures()
+        if (adapter or (len(words) >= SPEAKING and words <= set(one.order)))
+        and (order := order_of(names, one)) is not None
+    ]
+    if not able or any(order != able[0][1] for _, order in able):
+        return []
+    return [Known(able[0][0], "told by the adapter's names" if adapter else "told by the names")]
 
 
 def _major(version: object) -> int:
@@ -72,33 +93,47 @@ def order_of(names: Sequence[str], architecture: Architecture) -> list[int] | No
     for name in names:
         parts = tuple(name.split("."))
         for depth, part in enumerate(parts):
-            siblings.setdefault(parts[:depth], set()).add((depth + 1 < len(parts), part))
-    if not all(_known(members, ranks) for members in siblings.values()):
+            siblings.setdefault(parts[:depth], set()).add((_is_module(parts, depth), part))
+    if not all(_known(members, path[-1:], ranks) for path, members in siblings.items()):
         return None
-    keys = [[_key(part, inside, ranks) for part, inside in _steps(name)] for name in names]
+    keys = [[_key(part, parent, inside, ranks) for part, parent, inside in _steps(name)] for name in names]
     return sorted(range(len(names)), key=lambda place: keys[place])
 
 
-def _steps(name: str) -> list[tuple[str, bool]]:
+def _steps(name: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    """(part, the part before it, whether more follow)."""
     parts = name.split(".")
-    return [(part, depth + 1 < len(parts)) for depth, part in enumerate(parts)]
+    return [
+        (part, tuple(parts[max(depth - 1, 0) : depth]), _is_module(parts, depth)) for depth, part in enumerate(parts)
+    ]
 
 
-def _known(members: set[tuple[bool, str]], ranks: Mapping[str, int]) -> bool:
+def _is_module(parts: Sequence[str], depth: int) -> bool:
+    return depth + 1 < len(parts) or parts[depth] in HOLDERS
+
+
+def _known(members: set[tuple[bool, str]], parent: tuple[str, ...], ranks: Mapping[str, int]) -> bool:
     """Whether siblings of one kind can be put in order; parameters always come before modules."""
     for kind in (False, True):
         labels = [label for inside, label in members if inside is kind]
-        if len(labels) > 1 and not all(_ordered(label, inside=kind, ranks=ranks) for label in labels):
+        if len(labels) > 1 and not all(_ordered(label, parent, inside=kind, ranks=ranks) for label in labels):
             return False
     return True
 
 
-def _ordered(label: str, *, inside: bool, ranks: Mapping[str, int]) -> bool:
-    return label in ranks or label.isdecimal() or (not inside and label in LEAVES)
+def _ordered(label: str, parent: tuple[str, ...], *, inside: bool, ranks: Mapping[str, int]) -> bool:
+    return _rank(label, parent, ranks) is not None or label.isdecimal() or (not inside and label in LEAVES)
 
 
-def _key(part: str, inside: bool, ranks: Mapping[str, int]) -> tuple[bool, int, int]:
+def _rank(label: str, parent: tuple[str, ...], ranks: Mapping[str, int]) -> int | None:
+    """An entry with the parent's name before it ("predictions.dense") goes before the plain one."""
+    return ranks.get(".".join((*parent, label)), ranks.get(label))
+
+
+def _key(part: str, parent: tuple[str, ...], inside: bool, ranks: Mapping[str, int]) -> tuple[bool, int, int]:
     """Own parameters first, weight before bias; then modules by number or by the architecture's order."""
     if not inside and part in LEAVES:
         return False, -1, LEAVES.index(part)
-    return inside, ranks.get(part, len(ranks)), int(part) if part.isdecimal() and len(part) < 9 else 0
+    rank = _rank(part, parent, ranks)
+    number = int(part) if part.isdecimal() and len(part) < 9 else 0
+    return inside, len(ranks) if rank is None else rank, number

@@ -11,6 +11,7 @@ from optinspect.directories.folder import Folder, natural
 
 RECIPE = "recipe_state"
 VARIABLES = "pytorch_variables.pth"
+TARGET = re.compile(r"\w+_target\.")
 
 
 class Torchtune:
@@ -50,7 +51,7 @@ class StableBaselines:
         root: dict[str, Any] = {}
         policy = session.try_open("policy.pth")
         if policy is not None and isinstance(policy.root, dict):
-            root |= _parts(policy.root) if "policy.optimizer" not in optimizers else {"policy": policy.root}
+            root |= _parts(policy.root) if "policy.optimizer" not in optimizers else _policy(policy.root)
         for name in optimizers:
             tree = session.try_open(f"{name}.pth")
             if tree is not None:
@@ -63,6 +64,13 @@ class StableBaselines:
         settings = session.json("data")
         root.update({k: v for k, v in settings.items() if k not in root and isinstance(v, int | float | str | bool)})
         return Found(root)
+
+
+def _policy(policy: dict[Any, Any]) -> dict[str, Any]:
+    """What the one optimizer steps, and the target networks (DQN's q_net_target), which it never does."""
+    target = {name: tensor for name, tensor in policy.items() if TARGET.match(str(name))}
+    rest = {name: tensor for name, tensor in policy.items() if name not in target}
+    return {"policy": rest, "policy_target": target} if target and rest else {"policy": policy}
 
 
 def _parts(policy: dict[Any, Any]) -> dict[str, Any]:

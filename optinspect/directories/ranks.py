@@ -1,8 +1,9 @@
-"""One torch.save a rank (…rank0.pt, …rank1.pt) under FSDP2: DTensors put together from every rank's local shard.
+"""One torch.save a rank (…rank0.pt, …rank1.pt) under FSDP: DTensors and ShardedTensors put together from all ranks.
 
 A DTensor says over which mesh and along which dimension it is split; the shards lie in rank order, all but the last of
-equal length. What is the same on every rank is taken from the first. FSDP1's local states are flat slices that do not
-say whose they are: they stay those of the first rank.
+equal length. Each shard of a ShardedTensor says where it lies. What is the same on every rank is taken from the first.
+FSDP1 without original parameters has one flat parameter a module: its state is cut at equal lengths, rank by rank.
+With them its local states are flat slices that do not say whose they are: they stay those of the first rank.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from optinspect.tensors import CompositeRef, Storage, TensorRef
 RANK = re.compile(r"(?P<stem>.*?)(?:^|[_.-])rank[_-]?(?P<rank>\d+)(?P<end>[\w.-]*\.(?:pt|pth|bin|ckpt))")
 SAVED = re.compile(r".*\.(?:pt|pth|bin|ckpt|safetensors)")
 MAX_DEPTH = 64
+FLAT_PARAMETER = "_flat_param"
+_STATE = re.compile(r"\.state\.")
 
 
 class Ranks:
@@ -45,15 +48,32 @@ class Ranks:
         first = next(iter(roots.values()), None)
         if not isinstance(first, dict):
             return Found({} if first is None else {"ranks": list(roots.values())})
-        joined = _Joined(session)
+        joined = _Joined(session, flat=_is_flat(first, 0))
         root = joined.join(list(roots.values()), "", 0)
         joined.tell()
         return Found({str(key): value for key, value in root.items()})
 
 
+def _is_flat(value: Any, depth: int) -> bool:
+    """Whether a model in it has FSDP1's flat parameters."""
+    if not isinstance(value, dict) or depth > 3:
+        return False
+    named = any(isinstance(key, str) and key.endswith(FLAT_PARAMETER) for key in value)
+    return named or any(_is_flat(inner, depth + 1) for inner in value.values())
+
+
+def _in_a_row(parts: Sequence[TensorRef]) -> TensorRef:
+    """Slices of one length, one rank's after the other's."""
+    starts = [sum(part.numel for part in parts[:place]) for place in range(len(parts))]
+    try:
+        return _boxed((starts[-1] + parts[-1].numel,), [(part, (at,)) for part, at in zip(parts, starts, strict=True)])
+    except (LookupError, OptinspectError):
+        return parts[0]
+
+
 class _Joined:
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, *, flat: bool) -> None:
+        self.session, self.flat = session, flat
         self.differing: list[str] = []
 
     def join(self, values: Sequence[Any], route: str, depth: int) -> Any:
@@ -69,6 +89,8 @@ class _Joined:
         if isinstance(first, list) and depth < MAX_DEPTH:
             same = [value for value in values if isinstance(value, list) and len(value) == len(first)]
             return [self.join(items, f"{route}[{n}]", depth + 1) for n, items in enumerate(zip(*same, strict=True))]
+        if isinstance(first, TensorRef) and self.flat and _STATE.search(route) and len(first.shape) == 1:
+            return _in_a_row([value for value in values if isinstance(value, TensorRef)])
         if isinstance(first, TensorRef):
             shapes = {value.shape for value in values if isinstance(value, TensorRef)}
             if len(shapes) > 1:
@@ -85,6 +107,8 @@ def joined(parts: Sequence[CompositeRef]) -> TensorRef | CompositeRef:
     """The whole of a DTensor from all ranks; the first rank's part where it does not say clearly how it is split."""
     first = parts[0]
     try:
+        if first.kind.endswith(".ShardedTensor"):
+            return _from_shards(parts)
         layout = [_placed(part) for part in parts]
         dim = layout[0][1]
         if first.dtype is None or any(other != dim for _, other, _ in layout):
@@ -95,6 +119,40 @@ def joined(parts: Sequence[CompositeRef]) -> TensorRef | CompositeRef:
         return _assembled(first, dim, [shards[place] for place in sorted(shards)])
     except (LookupError, OptinspectError):
         return first
+
+
+def _from_shards(parts: Sequence[CompositeRef]) -> TensorRef:
+    """The whole of a ShardedTensor: each shard with the offsets that it was saved with. Raises LookupError."""
+    shape = parts[0].shape
+    boxes: list[tuple[TensorRef, Sequence[int]]] = []
+    for part in parts:
+        for place, told in enumerate(sequence(part.attributes.get("shards")) or ()):
+            offsets: Any = told.attribute("shard_offsets") if isinstance(told, Opaque) else None
+            tensor = part.parts[f"shard_{place}"]
+            if not integers(offsets) or len(offsets) != len(shape) or len(tensor.shape) != len(shape):
+                raise LookupError
+            if any(at < 0 or at + size > whole for at, size, whole in zip(offsets, tensor.shape, shape, strict=True)):
+                raise LookupError
+            boxes.append((tensor, offsets))
+    if not boxes:
+        raise LookupError
+    return _boxed(shape, boxes)
+
+
+def _boxed(shape: tuple[int, ...], boxes: Sequence[tuple[TensorRef, Sequence[int]]]) -> TensorRef:
+    """A tensor of `shape` out of parts at their offsets. Raises LookupError where they are of several kinds."""
+    first = boxes[0][0]
+    if any(one.dtype is not first.dtype or one.storage.byteorder != first.storage.byteorder for one, _ in boxes):
+        raise LookupError
+    size = first.dtype.itemsize
+    pieces = [box(elements_of(one), shape, size, offsets, one.shape) for one, offsets in boxes if one.numel]
+    made = Assembled(TensorRef(first.dtype, shape, (), 0, first.storage).nbytes, pieces)
+    problem = None if made.whole else f"its shards hold {made.covered:,} of {made.size:,} bytes"
+    held = made if problem is None else None
+    storage = Storage(
+        first.storage.key, first.dtype, made.size, first.storage.device, held, first.storage.byteorder, problem
+    )
+    return TensorRef(first.dtype, shape, contiguous(shape), 0, storage, first.requires_grad, problem=problem)
 
 
 def _placed(part: CompositeRef) -> tuple[int, int | None, TensorRef]:

@@ -11,6 +11,7 @@ from optinspect.containers.wording import line
 from optinspect.errors import UsageError
 from optinspect.layouts.base import last
 from optinspect.layouts.recognition import AVERAGED, COPY, MODEL_NAMES, PARTS
+from optinspect.routes import same_route
 
 Found = TypeVar("Found", ModelState, OptimizerState)
 
@@ -19,18 +20,13 @@ def wanted(found: Sequence[Found], key: str | None, option: str, path: str) -> t
     """All of them, or the one that the caller named. Raises UsageError with the routes there are."""
     if key is None:
         return tuple(found)
-    chosen = tuple(one for one in found if _plain(one.route) == _plain(key))
+    chosen = tuple(one for one in found if same_route(one.route, key))
     if chosen:
         return chosen
     routes = ", ".join(one.route or "the file itself" for one in found) or "none"
     what = option.removeprefix("--").removesuffix("-key")
     hint = f"use {option} {found[0].route}" if found and found[0].route else f"leave {option} out"
     raise UsageError(line(path, f"no {what} at '{key[:60]}' (found: {routes})"), hint=hint)
-
-
-def _plain(route: str) -> str:
-    """Routes are equal however a position or an odd key is written: `a[0]`, `a.0`, `a["0"]`."""
-    return route.translate({ord("["): ".", ord("]"): None, ord('"'): None}).strip(".")
 
 
 def like_models(models: Sequence[ModelState]) -> tuple[list[ModelState], list[ModelState]]:

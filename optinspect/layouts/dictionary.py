@@ -86,7 +86,7 @@ class _Finder:
             self.notes.append(f"'{node.route}' is a list of tensors: the file has no names for them, only positions")
         else:
             named = models.of_mapping(mapping(node.value) or {})
-        return self._built(named, node.route)
+        return replace(self._built(named, node.route), modules=models.modules_of(node.value))
 
     def _built(self, named: list[models.Named], route: str) -> ModelState:
         model, note = models.build(named, route, ordered=self.tree.ordered, input_number=0, problems=self.problems)

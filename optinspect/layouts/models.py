@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from optinspect.checkpoint import ModelEntry, ModelState
+from optinspect.containers.pickle_machine import AttributedDict
 from optinspect.layouts.base import Problems, only_tensors, sequence, tensor
 from optinspect.layouts.names import is_buffer_name, without_prefix
 from optinspect.tensors import AnyTensor, CompositeRef, TensorRef
@@ -60,6 +61,13 @@ def of_mapping(value: Mapping[Any, Any]) -> list[Named]:
         elif isinstance(item, dict) and only_tensors(item):
             pending.extend((f"{name}.{key}", item[key]) for key in reversed(item))
     return named
+
+
+def modules_of(value: object) -> frozenset[str]:
+    """Paths of the modules that torch noted beside the tensors (`state_dict()._metadata`, "" for the outermost)."""
+    attributes = value.attributes if isinstance(value, AttributedDict) else None
+    noted = attributes.get("_metadata") if isinstance(attributes, dict) else None
+    return frozenset(key for key in noted if isinstance(key, str)) if isinstance(noted, dict) else frozenset()
 
 
 def of_sequence(value: object) -> list[Named]:

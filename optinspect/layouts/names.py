@@ -14,7 +14,8 @@ BUFFERS = re.compile(
       | (?:\w+_)?mask(?:ed_bias)? | (?:\w+_)?masked_bias | (?:\w+_)?inv_freq | freqs_(?:cis|cos|sin)
       | (?:cos|sin)_cached | position_ids | token_type_ids | relative_position_index | relative_coords_table | attn_mask
       | tril | triu | causal | pe | anchor_grid | anchors | strides? | pixel_mean | pixel_std
-      | queue(?:_ptr)? | ema_\w+ | embed_avg | cluster_size | zero_point | min_val | max_val | \w+_enabled
+      | queue(?:_ptr)? | ema_\w+ | embed_avg | cluster_size | final_logits_bias | zero_point
+      | min_val | max_val | \w+_enabled
     )$""",
     re.VERBOSE,
 )

@@ -22,7 +22,7 @@ def build(value: Mapping[Any, Any], route: str, problems: Problems, input_number
         if key not in value:
             problems.add(route, f"an optimizer without {key}", "it cannot be resumed")
     read = read_groups(value.get("param_groups"), join(route, "param_groups"), problems)
-    state = _state(value.get("state"), route, problems)
+    state, counts = _state(value.get("state"), route, problems)
     held = {position: flat(state[key]) for position, key in _keys(read) if key in state}
     fitting = _fitting(read.groups, held.values())
     parameters = _Parameters(route, fitting[0] if fitting else None, read, held, problems)
@@ -32,19 +32,23 @@ def build(value: Mapping[Any, Any], route: str, problems: Problems, input_number
         parameters=tuple(parameters.build()),
         families=tuple(dict.fromkeys(one.name for one in fitting)),
         orphans=_orphans(read, state, route, problems),
-        extra={str(key): item for key, item in value.items() if key not in KEYS},
+        extra={str(key): item for key, item in value.items() if key not in KEYS} | counts,
         input=input_number,
     )
     return optimizer, read
 
 
-def _state(value: object, route: str, problems: Problems) -> Mapping[Any, Any]:
+def _state(value: object, route: str, problems: Problems) -> tuple[Mapping[Any, Any], dict[str, Any]]:
+    """The parameters' states, and what an optimizer counts beside them under a name ("total_step")."""
     state = mapping(value)
     if state is None:
         if value not in (None, [], ()):
             problems.add(join(route, "state"), "state is no dict", type(value).__name__)
-        return {}
-    return state
+        return {}, {}
+    counts = {key: item for key, item in state.items() if isinstance(key, str) and isinstance(item, bool | int | float)}
+    if not counts:  # nearly always
+        return state, {}
+    return {key: item for key, item in state.items() if key not in counts}, counts
 
 
 def _keys(read: Groups) -> Iterator[tuple[int, Any]]:

@@ -12,33 +12,43 @@ from dataclasses import replace
 from math import inf
 
 from optinspect.checkpoint import Checkpoint, ModelEntry
-from optinspect.naming import order, recorded, shapes, step
-from optinspect.naming.base import Contradiction, Evidence, NamedParameter, Naming
+from optinspect.naming import live, order, recorded, shapes, step, told
+from optinspect.naming.base import Contradiction, Evidence, NamedParameter, Naming, Told
 from optinspect.naming.pairing import Tensor, question_for
 from optinspect.naming.question import Proposal, Question, Source, distinct
 
 __all__ = ["EVIDENCE", "Contradiction", "Evidence", "NamedParameter", "Naming", "name_parameters", "unoptimized"]
 
-EVIDENCE: tuple[Source, ...] = (step.propose, recorded.propose, shapes.propose, order.propose)
+EVIDENCE: tuple[Source, ...] = (
+    step.propose,
+    live.propose,
+    recorded.propose,
+    shapes.propose,
+    told.propose,
+    order.propose,
+)
 
 
 Proven = Mapping[tuple[int, int], Tensor]
 """(optimizer, index) → the tensor that a step from another checkpoint proves it to be."""
 
 
-def name_parameters(checkpoint: Checkpoint, proven: Proven | None = None) -> tuple[Naming, ...]:
+def name_parameters(
+    checkpoint: Checkpoint, proven: Proven | None = None, listed: Sequence[Told] = ()
+) -> tuple[Naming, ...]:
     """The names of every optimizer's parameters, one Naming per optimizer, each in index order. No I/O.
 
     proven  from a Proof between this checkpoint and its neighbour (`names_a` or `names_b`): `step` evidence
+    listed  what the user calls the parameters: `order` evidence, where nothing better contradicts
     """
-    questions = [_asked(checkpoint, number, proven) for number in range(len(checkpoint.optimizers))]
+    questions = [_asked(checkpoint, number, proven, listed) for number in range(len(checkpoint.optimizers))]
     namings = [_name(question) for question in questions]
     if len(namings) < 2:
         return tuple(namings)
     taken: frozenset[Tensor] = frozenset()
     for number in sorted(range(len(namings)), key=lambda number: _openness(namings[number])):
         if _openness(namings[number]) > 0 or _stepped(namings[number]) & taken:
-            question = _asked(checkpoint, number, proven, taken)
+            question = _asked(checkpoint, number, proven, listed, taken)
             if any(question.includes(pool) for pool in question.pools):
                 namings[number] = _name(question)
         taken |= _stepped(namings[number])
@@ -46,9 +56,15 @@ def name_parameters(checkpoint: Checkpoint, proven: Proven | None = None) -> tup
 
 
 def _asked(
-    checkpoint: Checkpoint, number: int, proven: Proven | None, taken: frozenset[Tensor] = frozenset()
+    checkpoint: Checkpoint,
+    number: int,
+    proven: Proven | None,
+    listed: Sequence[Told],
+    taken: frozenset[Tensor] = frozenset(),
 ) -> Question:
     question = question_for(checkpoint, number, taken)
+    if listed:
+        question = replace(question, told=told.told_for(listed, checkpoint, number))
     mine = {index: place for (optimizer, index), place in (proven or {}).items() if optimizer == number}
     return replace(question, proven=mine) if mine else question
 

@@ -61,7 +61,11 @@ def differences(shapes: Sequence[Shape | None], positions: Positions, supply: Se
 
 
 def repaired(arrangement: Arrangement, groups: Groups, supply: Sequence[Shape]) -> Arrangement:
-    """With a few small groups in another order inside: their members put where the shapes say, equal ones in order."""
+    """With groups that run backwards turned round (skorch lists what a pattern matches from the end); with a few small
+    ones in another order inside, their members put where the shapes say, equal ones in order."""
+    turned = _turned(arrangement, groups, supply)
+    if turned is not None:
+        return turned
     if len(groups) < FEW_GROUPS:
         return arrangement
     off = [n for n in range(len(groups)) if differences(groups.shapes[n], arrangement.groups[n], supply)]
@@ -78,6 +82,17 @@ def repaired(arrangement: Arrangement, groups: Groups, supply: Sequence[Shape]) 
             placed.append(place)
         laid[number] = placed
     return Arrangement(laid, arrangement.how, arrangement.called)
+
+
+def _turned(arrangement: Arrangement, groups: Groups, supply: Sequence[Shape]) -> Arrangement | None:
+    """The arrangement with every group that fits only backwards turned round; None where that does not settle all."""
+    laid: list[Positions] = []
+    for shapes, places in zip(groups.shapes, arrangement.groups, strict=True):
+        fitting = [way for way in (places, places[::-1]) if not differences(shapes, way, supply)]
+        if not fitting:
+            return None
+        laid.append(fitting[0])
+    return Arrangement(laid, arrangement.how, arrangement.called) if laid != list(arrangement.groups) else None
 
 
 def _one_to_one(classes: dict[Hashable, Positions], groups: Groups, supply: Sequence[Shape]) -> Iterator[Arrangement]:

@@ -34,12 +34,26 @@ class NamedParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Names from the user, for the optimizer at this route or for the only one: a list a group, or one over all.
+
+    flat  `groups` holds one list, of all names in the order of the indices
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    optimizer: str | None = None
+    flat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Contradiction:
     """The file's own names do not fit: what it says against what the shapes say."""
 
     index: int
     recorded: str
     message: str
+    source: Literal["recorded", "told"] = "recorded"
+    """"told": the user's own list of names does not fit."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def _pool(models: Sequence[ModelState], numbers: tuple[int, ...]) -> Pool:
         all(models[number].ordered for number in numbers),
         numbers,
         next((models[number].order_from for number in numbers if models[number].order_from), ""),
+        models[numbers[0]].fillings if len(numbers) == 1 else (),
     )
 
 

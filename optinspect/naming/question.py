@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from optinspect.checkpoint import ModelEntry, OptimizerState
-from optinspect.naming.base import Contradiction, Evidence, NamedParameter
+from optinspect.checkpoint import Filling, ModelEntry, OptimizerState
+from optinspect.naming.base import Contradiction, Evidence, NamedParameter, Told
 from optinspect.naming.traits import Traits, traits_of
 
 Shape = tuple[int, ...]
@@ -50,6 +50,8 @@ class Pool:
     models: tuple[int, ...]
     order_from: str = ""
     """Whose order it is where the file itself has none."""
+    fillings: tuple[Filling, ...] = ()
+    """How the model's own class has its parameters grouped."""
 
     @cached_property
     def supply(self) -> Counter[Shape]:
@@ -75,7 +77,7 @@ class Pool:
         if not names:
             return self
         left = tuple(c for c in self.candidates if (c.model, c.entry.name) not in names)
-        return Pool(left, self.doubtful, self.ordered, self.models, self.order_from)
+        return Pool(left, self.doubtful, self.ordered, self.models, self.order_from, self.fillings)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Question:
     alone     the checkpoint has no other optimizer
     by_key    members of a group are taken in the order of their keys, not of the group's list
     proven    index → (model, name) of the tensor that a step from another checkpoint proves it to be
+    told      names that the user gives for this optimizer
     """
 
     number: int
@@ -95,6 +98,7 @@ class Question:
     alone: bool = True
     by_key: bool = False
     proven: Mapping[int, tuple[int, str]] = field(default_factory=dict)
+    told: Told | None = None
 
     @cached_property
     def shapes(self) -> tuple[Shape | None, ...]:

@@ -28,7 +28,7 @@ def propose(question: Question, known: Mapping[int, NamedParameter]) -> Proposal
     names, short = written_names(question.optimizer)
     if not names:
         return Proposal(contradictions=short)
-    found = _resolve(names, question)
+    found = resolve(names, question)
     clashes = [*short, *_clashes(question, names, found)]
     dropped = {clash.index for clash in clashes}
     group_of = {p.index: p.group for p in question.optimizer.parameters}
@@ -75,7 +75,7 @@ def plain(name: str) -> str:
     return _WRAPPED.sub("", name)
 
 
-def _resolve(names: Mapping[int, str], question: Question) -> dict[int, Candidate]:
+def resolve(names: Mapping[int, str], question: Question) -> dict[int, Candidate]:
     """The model tensor of each name, in the pool that knows most of them (ties: the likelier pool)."""
     best: dict[int, Candidate] = {}
     for pool in question.pools:

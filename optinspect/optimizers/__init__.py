@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from optinspect.optimizers import compact, third_party, torch_adam, torch_other
-from optinspect.optimizers.base import COMMON_KEYS, NO_DEFAULT, AdamTerms, Optimizer, SlotKind, same_setting
+from optinspect.optimizers.base import COMMON_KEYS, NO_DEFAULT, Optimizer, SlotKind, same_setting, terms_of
 from optinspect.optimizers.recognise import Evidence, matching
+from optinspect.terms import AdamTerms
 
 __all__ = [
     "OPTIMIZERS",
-    "AdamTerms",
     "Optimizer",
     "SlotKind",
     "adam_terms",
@@ -79,12 +79,12 @@ def adam_terms(
     if step is None or not step >= 1:
         return None
     names = (families,) if isinstance(families, str) else tuple(families or ())
-    terms = [_terms(name, slots, group, step) for name in names] or [AdamTerms.of(_ANY_ADAM, slots, group, step)]
+    terms = [_terms(name, slots, group, step) for name in names] or [terms_of(_ANY_ADAM, slots, group, step)]
     return terms[0] if all(terms) else None
 
 
 def _terms(name: str, slots: Mapping[str, Any], group: Mapping[str, Any], step: float) -> AdamTerms | None:
-    described = (AdamTerms.of(one, slots, group, step) for one in OPTIMIZERS if one.name == name)
+    described = (terms_of(one, slots, group, step) for one in OPTIMIZERS if one.name == name)
     return next(filter(None, described), None)
 
 

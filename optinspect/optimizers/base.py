@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final, Literal
 
+from optinspect.tensors import TensorRef
+from optinspect.terms import AdamTerms
+
 SlotKind = Literal["parameter", "scalar", "factored", "quantised", "other"]
 """parameter: the parameter's own shape; scalar: one number; factored: rows, columns, preconditioners;
 quantised: codes or scales in a layout of their own; other: anything else."""
@@ -45,6 +48,7 @@ class Optimizer:
     with_any, without   slots that tell it from a sibling: some parameter has one of them, none has one of them
     factors    the slots of row and column factors, whose shapes give the parameter's
     tensor_class   the tensor subclass of its slots ("OptimState4bit")
+    signed     slots that may be negative though others have squares under that name
     """
 
     name: str
@@ -64,6 +68,7 @@ class Optimizer:
     without: frozenset[str] = frozenset()
     factors: tuple[str, str] | None = None
     tensor_class: str | None = None
+    signed: frozenset[str] = frozenset()
 
     @property
     def required(self) -> frozenset[str]:
@@ -118,39 +123,18 @@ def _number(value: Any) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class AdamTerms:
-    """The numbers of the step lr · m̂ / (√v̂ + eps), with m̂ = m/(1−β1^t) and v̂ = v/(1−β2^t).
-
-    `v_slot` is the maximum where AMSGrad keeps one. Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
-    """
-
-    m_slot: str
-    v_slot: str
-    lr: float
-    beta1: float
-    beta2: float
-    eps: float
-    step: float
-
-    @property
-    def bias_correction1(self) -> float:
-        return 1.0 - float(self.beta1**self.step)
-
-    @property
-    def bias_correction2(self) -> float:
-        return 1.0 - float(self.beta2**self.step)
-
-    @classmethod
-    def of(cls, optimizer: Optimizer, held: Mapping[str, Any], group: Settings, step: float) -> AdamTerms | None:
-        m_slot, v_slot, betas = optimizer.m_slot, optimizer.v_slot, group.get("betas")
-        if not optimizer.adam_step or m_slot is None or v_slot is None or m_slot not in held or v_slot not in held:
-            return None
-        if group.get("amsgrad") is True and optimizer.max_slot in held:
-            v_slot = optimizer.max_slot or v_slot
-        if not isinstance(betas, list | tuple) or len(betas) != 2 or not isfinite(step):
-            return None
-        lr, eps, beta1, beta2 = (_number(value) for value in (group.get("lr"), group.get("eps"), betas[0], betas[1]))
-        if lr is None or eps is None or beta1 is None or beta2 is None or not (0 <= beta1 < 1 and 0 <= beta2 < 1):
-            return None
-        return cls(m_slot, v_slot, lr, beta1, beta2, eps, float(step))
+def terms_of(optimizer: Optimizer, held: Mapping[str, Any], group: Settings, step: float) -> AdamTerms | None:
+    """Where `optimizer` keeps m and v (`v_slot` is the maximum where AMSGrad keeps one), and its constants."""
+    m_slot, v_slot, betas = optimizer.m_slot, optimizer.v_slot, group.get("betas")
+    if not optimizer.adam_step or m_slot is None or v_slot is None or m_slot not in held or v_slot not in held:
+        return None
+    if group.get("amsgrad") is True and optimizer.max_slot in held:
+        v_slot = optimizer.max_slot or v_slot
+    if not isinstance(betas, list | tuple) or len(betas) != 2 or not isfinite(step):
+        return None
+    if any(isinstance(held[slot], TensorRef) and not held[slot].dtype.is_floating for slot in (m_slot, v_slot)):
+        return None  # codes of a quantised state are no moments
+    lr, eps, beta1, beta2 = (_number(value) for value in (group.get("lr"), group.get("eps"), betas[0], betas[1]))
+    if lr is None or eps is None or beta1 is None or beta2 is None or not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+        return None
+    return AdamTerms(m_slot, v_slot, lr, beta1, beta2, eps, float(step))

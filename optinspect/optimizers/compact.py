@@ -36,10 +36,8 @@ def _two_states(name: str, weight_decay: float, **more: Any) -> Optimizer:
         source="bitsandbytes",
         slots=_TWO_STATES,
         defaults=_BNB_ADAM | {"weight_decay": weight_decay},
-        always=words("state1 state2"),
         later=_BNB_LATER,
-        fixed={"alpha": 0.0},
-        **more,
+        **{"always": words("state1 state2"), "fixed": {"alpha": 0.0}, **more},
     )
 
 
@@ -49,14 +47,14 @@ def _one_state(name: str, betas: tuple[float, float], eps: float, **more: Any) -
         source="bitsandbytes",
         slots=_ONE_STATE,
         defaults={"lr": 1e-4, "betas": betas, "eps": eps, "weight_decay": 0} | dict.fromkeys(_BNB_LATER, None),
-        always=words("state1"),
         later=_BNB_LATER,
-        **more,
+        **{"always": words("state1"), **more},
     )
 
 
-_PLAIN_32 = {"m_slot": "state1", "v_slot": "state2", "adam_step": True, "without": words("qmap1")}
-_CODES = {"with_any": words("qmap1")}
+_PLAIN_32 = {"m_slot": "state1", "v_slot": "state2", "adam_step": True, "without": words("qmap1 unorm_vec")}
+_CODES = {"with_any": words("qmap1"), "without": words("unorm_vec")}
+_LAYERWISE = "unorm_vec"  # the norm of the update, which only LAMB and LARS keep
 
 
 def _torchao(name: str, tensor_class: str, weight_decay: float) -> Optimizer:
@@ -134,8 +132,11 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
     _one_state("Lion8bit", (0.9, 0.99), 0.0, **_CODES),
     _one_state("RMSprop8bit", (0.99, 0), 1e-8, **_CODES),
     _one_state("SGD8bit", (0.9, 0), 0.0, **_CODES),
-    _one_state("Lion32bit", (0.9, 0.99), 0.0, without=words("qmap1")),
-    _one_state("Lion8bit", (0.9, 0.99), 0.0, without=words("qmap1")),
+    _one_state("Adagrad8bit", (0.0, 0.0), 1e-10, fixed={"betas": (0.0, 0.0)}, **_CODES),
+    _one_state("Lion32bit", (0.9, 0.99), 0.0, without=words("qmap1 unorm_vec")),
+    _one_state("Lion8bit", (0.9, 0.99), 0.0, without=words("qmap1 unorm_vec")),
+    *(_two_states(name, 0, always=words(f"state1 state2 {_LAYERWISE}")) for name in ("LAMB8bit", "LAMB32bit")),
+    *(_one_state(name, (0.9, 0), 0.0, always=words(f"state1 {_LAYERWISE}")) for name in ("LARS8bit", "LARS32bit")),
     _torchao("AdamW8bit", "OptimState8bit", 1e-2),
     _torchao("Adam8bit", "OptimState8bit", 0),
     _torchao("AdamW4bit", "OptimState4bit", 1e-2),

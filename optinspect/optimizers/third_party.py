@@ -30,6 +30,7 @@ def _optimizer(row: dict[str, Any]) -> Optimizer:
         always=frozenset(row["always"]),
         later=frozenset(row.get("later", ())),
         step_key=row.get("step_key"),
+        signed=frozenset(row.get("signed", ())),
         factors=_FACTORS if kinds.keys() >= set(_FACTORS) else None,
     )
 

@@ -23,10 +23,12 @@ class Glyphs:
     """A histogram cell that counts nothing."""
     bars: str
     """Histogram cells, lowest first."""
+    branches: tuple[str, str, str] = ("├─ ", "└─ ", "│  ")
+    """Of a tree: an entry, the last entry, what passes by a deeper one."""
 
 
 UNICODE = Glyphs(times="×", dash="–", rule="─", mark="▲", blank=" ", bars="▁▂▃▄▅▆▇█")
-ASCII = Glyphs(times="x", dash="-", rule="-", mark="!", blank=" ", bars=".:-=+*%@")
+ASCII = Glyphs(times="x", dash="-", rule="-", mark="!", blank=" ", bars=".:-=+*%@", branches=("|- ", "`- ", "|  "))
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Screen:
     width: int | None = None
     colour: bool = False
     encoding: str = "utf-8"
+    whole: str = "--width 0 or --format json shows them"
+    """How to see the columns that do not fit; said to whoever typed a command, unless something else is."""
 
     @cached_property
     def glyphs(self) -> Glyphs:

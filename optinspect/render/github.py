@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from optinspect.render.base import Renderer, Screen
 from optinspect.render.escape import visible
+from optinspect.render.places import locate, told
 from optinspect.report import Finding, Report, Severity
 
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -21,10 +22,11 @@ def render(report: Report, _: Screen) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    paths = {each.path for each in report.inputs}
-    first = report.inputs[0].path if report.inputs else ""
+    path_of = locate(report)
+    for failure in report.failures:
+        yield f"::error file={_property(failure.input)},title=not read::{_data(failure.message)}"
     for each in report.findings:
-        path = each.where.input if each.where.input in paths else first
+        path = path_of(each)
         title = f"{each.rule} {each.title}"
         yield f"::{COMMANDS[each.severity]} file={_property(path)},title={_property(title)}::{_data(_said(each))}"
     for line in report.headline:
@@ -32,7 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _said(finding: Finding) -> str:
-    place = " ".join(part for part in (finding.where.route, finding.where.parameter) if part)
+    place = told(finding.places[0])
     text = f"{place}: {finding.message}" if place else finding.message
     return f"{text} ({finding.repair})" if finding.repair else text
 

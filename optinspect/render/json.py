@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from enum import Enum
 from itertools import chain
 from math import isfinite
@@ -40,6 +41,7 @@ def _envelope(report: Report, having: Callable[[Table], Iterable[dict[str, Any]]
         "tables": {table.key: having(table) for table in report.tables},
         "findings": [_finding(each) for each in report.findings],
         "skipped": [{"rule": each.rule, "reason": each.reason} for each in report.skipped],
+        "failures": [asdict(each) for each in report.failures],
     }
 
 
@@ -88,6 +90,7 @@ def _finding(each: Finding) -> dict[str, Any]:
         "message": each.message,
         "where": where,
         "repair": each.repair,
+        "also": [{"route": route, "parameter": parameter} for route, parameter in each.also],
     }
 
 

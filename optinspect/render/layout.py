@@ -15,6 +15,7 @@ from typing import Any
 from rich.cells import cell_len, chop_cells
 
 from optinspect.render.base import Glyphs, Screen
+from optinspect.render.branches import branches, continued
 from optinspect.render.quantities import FORMATTERS, LEFT, WRAPS
 from optinspect.report import Column, Table, Unit
 
@@ -22,6 +23,7 @@ GAP = "  "
 NAME_FLOOR = 44
 """A name column keeps this width (where it needs it) before other columns are given up."""
 TEXT_FLOOR = 32
+GLANCE_FLOOR = 16
 FOLDED = 4
 """From this many rows on, what is the same in all of them is said once, above the table."""
 WORDS = re.compile(r"\S*\s+|\S+")
@@ -38,6 +40,8 @@ class Drawn:
     cells: list[str]
     natural: int
     floor: int
+    lines: Sequence[str] = ()
+    """Of a tree's column: the branches before each cell, which are part of it."""
 
     @property
     def left(self) -> bool:
@@ -59,15 +63,17 @@ class Laid:
 
 def lay(table: Table, screen: Screen) -> Laid:
     """Columns without a single value are left out; see Laid for what else may be."""
-    drawn = [_draw(column, table.rows, screen.glyphs) for column in table.columns if not column.machine]
-    drawn = [each for each in drawn if any(cell != screen.glyphs.dash for cell in each.cells)]
+    tree = any(column.unit is Unit.TREE for column in table.columns)
+    absent = "" if tree else screen.glyphs.dash  # most rows of a tree lack most columns
+    drawn = [_draw(column, table.rows, screen.glyphs, absent) for column in table.columns if not column.machine]
+    drawn = [each for each in drawn if any(cell != absent for cell in each.cells)]
     folded = [each for each in drawn if _is_common(each)]
     kept, hidden = _fit([each for each in drawn if each not in folded], screen.width)
     widths = _widths(kept, screen.width)
     header = [_pad(each.column.title, width, each.left) for each, width in zip(kept, widths, strict=True)]
     rule = screen.style(GAP.join(screen.glyphs.rule * width for width in widths), "2")
     return Laid(
-        [screen.style(GAP.join(header).rstrip(), "1"), rule, *_rows(kept, widths)],
+        [screen.style(GAP.join(header).rstrip(), "1"), rule, *_rows(kept, widths, screen.glyphs)],
         [each.column for each in hidden],
         [(each.column.title, each.cells[0]) for each in folded],
     )
@@ -79,15 +85,20 @@ def _is_common(drawn: Drawn) -> bool:
     return drawn.column.rank > 1 and len(cells) >= FOLDED and all(cell == cells[0] for cell in cells)
 
 
-def _draw(column: Column, rows: Sequence[Mapping[str, Any]], glyphs: Glyphs) -> Drawn:
-    form, key, dash = FORMATTERS[column.unit], column.key, glyphs.dash
+def _draw(column: Column, rows: Sequence[Mapping[str, Any]], glyphs: Glyphs, absent: str) -> Drawn:
+    form, key = FORMATTERS[column.unit], column.key
     values = [row[key] for row in rows]
-    cells = [dash if value is None else form(value, glyphs) for value in values]
+    cells = [absent if value is None else form(value, glyphs) for value in values]
+    lines = branches(rows, glyphs) if column.unit is Unit.TREE else []
+    if lines:
+        cells = [line + cell for line, cell in zip(lines, cells, strict=True)]
     natural = max(len(column.title), max(map(_cells, cells), default=0))
+    if column.unit is Unit.GLANCE:
+        return Drawn(column, cells, natural, min(natural, max(GLANCE_FLOOR, len(column.title))))
     if column.unit not in WRAPS:
         return Drawn(column, cells, natural, natural)
-    limit = NAME_FLOOR if column.unit is Unit.NAME else TEXT_FLOOR
-    return Drawn(column, cells, natural, min(natural, max(limit, len(column.title))))
+    limit = NAME_FLOOR if column.unit in (Unit.NAME, Unit.TREE) else TEXT_FLOOR
+    return Drawn(column, cells, natural, min(natural, max(limit, len(column.title))), lines)
 
 
 def _fit(drawn: list[Drawn], width: int | None) -> tuple[list[Drawn], list[Drawn]]:
@@ -125,26 +136,44 @@ def _widths(kept: list[Drawn], width: int | None) -> list[int]:
     return widths
 
 
-def _rows(kept: list[Drawn], widths: list[int]) -> Iterator[str]:
+def _rows(kept: list[Drawn], widths: list[int], glyphs: Glyphs) -> Iterator[str]:
     columns: list[list[str]] = []
     wrapped = False
     for each, width in zip(kept, widths, strict=True):
-        if each.natural <= width:
-            columns.append([_pad(cell, width, each.left) for cell in each.cells])
+        if each.natural <= width or each.column.unit is Unit.GLANCE:
+            columns.append([_pad(_cut(cell, width), width, each.left) for cell in each.cells])
         else:
             wrapped = True
             columns.append(each.cells)
     if not wrapped:
         return (GAP.join(cells).rstrip() for cells in zip(*columns, strict=True))
-    return (line for cells in zip(*columns, strict=True) for line in _wrapped_row(cells, kept, widths))
+    rows = enumerate(zip(*columns, strict=True))
+    return (line for number, cells in rows for line in _wrapped_row(number, cells, kept, widths, glyphs))
 
 
-def _wrapped_row(cells: Sequence[str], kept: list[Drawn], widths: list[int]) -> Iterator[str]:
-    parts = [wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
-    for line in zip_longest(*parts, fillvalue=""):
+def _wrapped_row(
+    number: int, cells: Sequence[str], kept: list[Drawn], widths: list[int], glyphs: Glyphs
+) -> Iterator[str]:
+    """A row in as many lines as its longest cell takes; a tree's branches go on through all of them."""
+    before = [each.lines[number] if each.lines else "" for each in kept]
+    parts = [
+        wrap(cell[len(lines) :], max(width - len(lines), 8)) if lines else wrap(cell, width)
+        for cell, width, lines in zip(cells, widths, before, strict=True)
+    ]
+    height = max(map(len, parts))
+    behind = [_behind(lines, part, height, glyphs) for part, lines in zip(parts, before, strict=True)]
+    for line in zip_longest(*behind, fillvalue=""):
         yield GAP.join(
             _pad(cell, width, each.left) for cell, width, each in zip(line, widths, kept, strict=True)
         ).rstrip()
+
+
+def _behind(lines: str, part: list[str], height: int, glyphs: Glyphs) -> list[str]:
+    """A cell's lines behind the branches, if there are any, of a row that takes `height` lines."""
+    if not lines:
+        return part
+    texts = part + [""] * (height - len(part))
+    return [(continued(lines, glyphs) if number else lines) + text for number, text in enumerate(texts)]
 
 
 def wrap(text: str, width: int, indent: str = "  ") -> list[str]:
@@ -169,6 +198,11 @@ def _parts(word: str, width: int) -> list[str]:
 
 def _chopped(chunk: str, width: int) -> list[str]:
     return [chunk] if _cells(chunk) <= width else chop_cells(chunk, max(width, 1))
+
+
+def _cut(text: str, width: int) -> str:
+    """What fits, the rest told by dots."""
+    return text if _cells(text) <= width else chop_cells(text, max(width - 1, 1))[0] + "…"
 
 
 def _cells(text: str) -> int:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+
+from rich.cells import cell_len
 
 from optinspect.render.base import ASCII, Renderer, Screen
+from optinspect.render.beside import beside, without_gaps
 from optinspect.render.escape import visible
 from optinspect.render.layout import Laid, lay, wrap
+from optinspect.render.places import whereabouts
 from optinspect.render.quantities import size
 from optinspect.report import Finding, Input, Line, Report, Severity, Table
 
 TONES = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36", None: "0"}
+RULE = 80
+"""Cells of the line between two reports, where nothing says how wide the screen is."""
 MOST_OF_A_RULE = 5
 """Findings of one rule that people are shown; the rest is counted."""
 TYPOGRAPHY = str.maketrans(
     {"×": "x", "…": "...", "–": "-", "−": "-", "·": "-", "▲": "!", "→": "->", "≥": ">=", "≤": "<=", "√": "sqrt"}
     | {
+        "÷": "/",
         "θ": "theta",
         "β": "beta",
         "Δ": "d",
@@ -34,9 +42,10 @@ TYPOGRAPHY = str.maketrans(
 
 def render(report: Report, screen: Screen) -> str:
     blocks = [
-        _block([*_inputs(report.inputs, screen), *_lines(report.headline, screen)]),
-        *(_block(_table(table, screen)) for table in report.tables if table.rows and not table.machine),
-        _block(_findings(report.findings, screen)),
+        _block([*(() if report.tabled else _inputs(report.inputs, screen)), *_lines(report.headline, screen)]),
+        *map(_block, _tables([each for each in report.tables if each.rows and not each.machine], screen)),
+        *(_ruled(render(each, screen), screen) for each in report.parts),
+        _block(() if report.parts else _findings(report, screen)),
         _block(_footer(report, screen)),
     ]
     text = "\n".join(block for block in blocks if block)
@@ -45,17 +54,30 @@ def render(report: Report, screen: Screen) -> str:
     return text.translate(TYPOGRAPHY).encode("ascii", "backslashreplace").decode("ascii")
 
 
+def _ruled(text: str, screen: Screen) -> str:
+    """One of several reports, told apart from what is above it."""
+    return screen.style(screen.glyphs.rule * (screen.width or RULE), "2") + f"\n{text}"
+
+
 def _block(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
 def _inputs(inputs: Iterable[Input], screen: Screen) -> Iterator[str]:
-    """Each file on one line: path, then container, layout, size and byte order."""
+    """Each file on one line: path, then container, layout, size and byte order; below it, where that is too long.
+
+    A path stays whole: it is there to be copied.
+    """
     for each in inputs:
         kind = f"{each.container} of {len(each.files)} files" if len(each.files) > 1 else each.container
         facts = (kind, f"layout {each.layout}", size(each.bytes, screen.glyphs), f"{each.byteorder}-endian")
         role = "" if each.role == "checkpoint" else f" ({each.role})"
-        yield screen.style(visible(each.path, 1000), "1") + f"{role}  " + visible(", ".join(facts))
+        path, told = visible(each.path, 1000), visible(", ".join(facts))
+        if screen.width is None or cell_len(f"{path}{role}  {told}") <= screen.width:
+            yield screen.style(path, "1") + f"{role}  {told}"
+            continue
+        yield screen.style(path, "1") + role
+        yield from (f"  {part}" for part in wrap(told, screen.width - 2, ""))
 
 
 def _lines(lines: tuple[Line, ...], screen: Screen) -> Iterator[str]:
@@ -71,6 +93,19 @@ def _lines(lines: tuple[Line, ...], screen: Screen) -> Iterator[str]:
         for number, part in enumerate(parts):
             margin = f"  {label}" if number == 0 else ""
             yield screen.style(margin.ljust(edge), "2") + screen.style(part, TONES[line.severity])
+
+
+def _tables(tables: list[Table], screen: Screen) -> Iterator[Iterable[str]]:
+    """Each table; two that belong beside each other together, where they fit."""
+    for table, following in zip_longest(tables, tables[1:]):
+        if table.beside is not None and table is not tables[0]:
+            continue  # told with the table before it
+        if following is None or following.beside is None:
+            yield _table(without_gaps(table), screen)
+            continue
+        together = beside(table, following, screen)
+        alone = (_table(without_gaps(each), screen) for each in (table, following))
+        yield from [together] if together else alone
 
 
 def _table(table: Table, screen: Screen) -> Iterator[str]:
@@ -94,24 +129,25 @@ def _shown(table: Table) -> Iterator[str]:
 def _hidden(laid: Laid, screen: Screen) -> Iterator[str]:
     if laid.hidden:
         titles = ", ".join(column.title for column in laid.hidden)
-        yield f"hidden at {screen.width} columns: {titles} (--width 0 or --format json shows them)"
+        yield f"hidden at {screen.width} columns: {titles} ({screen.whole})"
 
 
-def _findings(findings: tuple[Finding, ...], screen: Screen) -> Iterator[str]:
-    if findings:
+def _findings(report: Report, screen: Screen) -> Iterator[str]:
+    place_of = whereabouts(report)
+    if report.findings:
         yield screen.style("Findings", "1;4")
     seen: Counter[str] = Counter()
-    for each in findings:
+    for each in report.findings:
         seen[each.rule] += 1
         if seen[each.rule] <= MOST_OF_A_RULE:
-            yield from _finding(each, screen)
+            yield from _finding(each, place_of(each), screen)
     for rule, count in seen.items():
         if count > MOST_OF_A_RULE:
             yield f"{rule} {count - MOST_OF_A_RULE:,} more of these (--format json lists them)"
 
 
-def _finding(finding: Finding, screen: Screen) -> Iterator[str]:
-    place = " ".join(visible(part) for part in (finding.where.route, finding.where.parameter) if part)
+def _finding(finding: Finding, where: str, screen: Screen) -> Iterator[str]:
+    place = visible(where, 1000)
     text = f"{finding.rule} {finding.severity.value}: {place}{': ' if place else ''}{visible(finding.message)}"
     for part in wrap(text, screen.width or 10_000):
         yield screen.style(part, TONES[finding.severity])

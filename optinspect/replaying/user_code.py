@@ -7,12 +7,15 @@ a file names.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optinspect.errors import UsageError
+from optinspect.errors import MAX_MESSAGE, UsageError
+from optinspect.replaying.places import said
 from optinspect.replaying.training import Live, Loss
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ def live_model(spec: str) -> Live:
     """
     import torch  # noqa: PLC0415
 
-    made = _called("--model", spec, _named("--model", spec))
+    made = call("--model", spec)
     module, loss = made if isinstance(made, tuple) and len(made) == 2 else (made, _own_loss)
     if not isinstance(module, torch.nn.Module) or not callable(loss):
         raise UsageError(
@@ -38,7 +41,7 @@ def live_model(spec: str) -> Live:
 
 def live_batches(spec: str) -> Iterator[Any]:
     """The batches: an iterable, or a function without arguments that returns one. Raises UsageError."""
-    found = _named("--data", spec)
+    found = named("--data", spec)
     found = _called("--data", spec, found) if callable(found) and not hasattr(found, "__iter__") else found
     try:
         return iter(found)
@@ -46,18 +49,29 @@ def live_batches(spec: str) -> Iterator[Any]:
         raise UsageError(f"--data {spec}: {type(found).__name__} (expected an iterable of batches)") from None
 
 
-def _named(option: str, spec: str) -> Any:
+def call(option: str, spec: str, *arguments: Any) -> Any:
+    """What the function that "pkg.mod:name" names returns. Raises UsageError with the place of an error in its code."""
+    return _called(option, spec, named(option, spec), *arguments)
+
+
+def named(option: str, spec: str) -> Any:
     """The object that "pkg.mod:name" names, with the working directory on the path as `python -m` has it."""
     module, colon, name = spec.partition(":")
     if not (module and colon and name):
         raise UsageError(f"{option} {spec}: expected pkg.mod:name")
+    if module.endswith(".py") or "/" in module or module.startswith("."):
+        dotted = module.removeprefix("./").removesuffix(".py").strip("/.").replace("/", ".")
+        raise UsageError(f"{option} {spec}: expected a module, not a file's path: {dotted}:{name}"[:MAX_MESSAGE])
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
-    except Exception as problem:
-        raise UsageError(f"{option} {spec}: {type(problem).__name__}: {problem}") from problem
+        with redirect_stdout(sys.stderr):
+            found: Any = importlib.import_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # SystemExit too, and what pytest.skip raises
+        raise UsageError(f"{option} {spec}: {said(problem)}"[:MAX_MESSAGE]) from problem
     for part in name.split("."):
         if part not in vars(found):
             raise UsageError(f"{option} {spec}: {module} has no {name}")
@@ -65,11 +79,24 @@ def _named(option: str, spec: str) -> Any:
     return found
 
 
-def _called(option: str, spec: str, function: Any) -> Any:
+def _called(option: str, spec: str, function: Any, *arguments: Any) -> Any:
+    """What the user's code prints goes to stderr: stdout is the report's."""
+    if not callable(function):
+        raise UsageError(f"{option} {spec}: is a {type(function).__name__} (expected a function)")
     try:
-        return function()
-    except Exception as problem:
-        raise UsageError(f"{option} {spec}: {type(problem).__name__}: {problem}") from problem
+        inspect.signature(function).bind(*arguments)
+    except TypeError as problem:
+        given = "the model" if arguments else "no arguments"
+        raise UsageError(f"{option} {spec}: cannot be called with {given}: {problem}"[:MAX_MESSAGE]) from None
+    except ValueError:  # built in: it has no signature to look at
+        pass
+    try:
+        with redirect_stdout(sys.stderr):
+            return function(*arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # SystemExit too, and what pytest.skip raises
+        raise UsageError(f"{option} {spec}: {said(problem)}"[:MAX_MESSAGE]) from problem
 
 
 def _own_loss(module: torch.nn.Module, batch: Any) -> Any:
@@ -89,7 +116,7 @@ def _guarded(subject: str, loss: Callable[[torch.nn.Module, Any], Any]) -> Loss:
         try:
             found: torch.Tensor = loss(module, batch)
         except Exception as problem:
-            raise UsageError(f"{subject}: in its forward pass: {type(problem).__name__}: {problem}") from problem
+            raise UsageError(f"{subject}: in its forward pass: {said(problem)}"[:MAX_MESSAGE]) from problem
         return found
 
     return run

@@ -1,0 +1,192 @@
+"""`optinspect.load(optimizer, path, model)`: resume safely, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optinspect.checkpoint import Checkpoint
+from optinspect.errors import Mismatch, Undecidable
+from optinspect.live.case import Case
+from optinspect.live.members import Members
+from optinspect.live.misfit import Misfit, Reaction
+from optinspect.live.overrides import apply, check_overrides
+from optinspect.live.registry import misfits
+from optinspect.live.restore import unchanged_on_error
+from optinspect.live.resumed import failed
+from optinspect.naming import name_parameters
+from optinspect.report import Finding, Severity
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load` did.
+
+    path        the file
+    step        completed steps, where the file has one count for most parameters; None without
+    names       of the optimizer's parameters, in its order
+    states      how many of them got a state
+    model       whether the model was loaded too
+    overridden  settings that were set after loading, as given
+    notes       what differs and was accepted: one line each
+    misfits     the same as objects
+    """
+
+    path: str
+    step: int | None
+    names: tuple[str, ...]
+    states: int
+    model: bool
+    overridden: Mapping[str, Any]
+    misfits: tuple[Misfit, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(f"{each.severity.value}: {each}" for each in self.misfits)
+
+    def __str__(self) -> str:
+        what = "optimizer and model" if self.model else "optimizer"
+        step = f" at step {self.step:,}" if self.step is not None else ""
+        told = f"{self.path}: {what} loaded{step}, {self.states:,} of {len(self.names):,} parameters with state"
+        return "\n  ".join((told, *self.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller of `load` asked for, beside the objects. allow: codes, or how they begin, that do not refuse."""
+
+    overrides: Mapping[str, Any]
+    allow: tuple[str, ...] = ()
+    load_model: bool = False
+    by_name: bool = False
+    check: bool = True
+
+
+def load_into(members: Members, checkpoint: Checkpoint, path: str, wish: Wish) -> Loaded:
+    """Compare, then load all of it; nothing has changed when something is raised.
+
+    Raises Mismatch with every reason, Undecidable for a file without an optimizer, UsageError for an override that
+    no group has, UnreadableTensor for values that cannot be read.
+    """
+    case = case_of(members, checkpoint, wish)
+    check_overrides(case)
+    found = misfits(case)
+    refused = _refused(found, wish)
+    if not refused and wish.check:
+        of_file = file_misfits(case)
+        found = (*found, *of_file)
+        refused = _refused(of_file, wish)
+    if refused:
+        raise Mismatch(path, refused, hint=_hint(refused))
+    _load(case, path, wish)
+    return _loaded(case, path, wish, found)
+
+
+def case_of(members: Members, checkpoint: Checkpoint, wish: Wish) -> Case:
+    """Raises Undecidable unless there is one optimizer in the file."""
+    routes = [each.route or "the top" for each in checkpoint.optimizers]
+    path = checkpoint.inputs[0].path
+    if not routes:
+        raise Undecidable(f"{path}: no optimizer in this file", hint="optinspect show says what is in it")
+    if len(routes) > 1:
+        listed = ", ".join(routes[:4])
+        raise Undecidable(f"{path}: {len(routes)} optimizers (expected one)", hint=f"optimizer_key= one of {listed}")
+    naming = name_parameters(checkpoint)[0]
+    keyed_by_name = bool(checkpoint.optimizers[0].parameters) and all(
+        isinstance(each.key, str) and not each.key.isdigit() for each in checkpoint.optimizers[0].parameters
+    )
+    return Case(
+        members=members,
+        checkpoint=checkpoint,
+        number=0,
+        naming=naming,
+        overrides=wish.overrides,
+        whole=wish.load_model,
+        by_name=wish.by_name or (keyed_by_name and bool(members.order)),
+    )
+
+
+def _refused(found: Iterable[Misfit], wish: Wish) -> list[Misfit]:
+    return [
+        each for each in found if each.severity is Severity.ERROR and not each.code.startswith(wish.allow or ("-",))
+    ]
+
+
+def _hint(refused: Sequence[Misfit]) -> str | None:
+    told = refused[0].repair
+    codes = ", ".join(f'"{code}"' for code in dict.fromkeys(each.code for each in refused))
+    return f"{told or 'optinspect rules ' + refused[0].code}; to load all the same: allow=({codes},)"
+
+
+def file_misfits(case: Case) -> tuple[Misfit, ...]:
+    """What `optinspect check` finds wrong with what is about to be loaded: errors and warnings, every value is read."""
+    from optinspect.checks import RULES, gather, run  # noqa: PLC0415  numpy comes with the first value
+
+    outcome = run(RULES, gather(case.checkpoint))
+    return tuple(
+        _as_misfit(each) for each in outcome.findings if each.severity is not Severity.NOTE and _loads(case, each)
+    )
+
+
+def _loads(case: Case, finding: Finding) -> bool:
+    """Whether a finding is about what will be loaded: the optimizer, the model if it is, the container."""
+    route = finding.where.route or ""
+    routes = [case.file.route] + ([case.model.route] if case.whole and case.model is not None else [])
+    others = [each.route for each in (*case.checkpoint.schedulers, *case.checkpoint.scalers, *case.checkpoint.rng)]
+    if any(other and route.startswith(other) for other in others):
+        return False
+    models = [each.route for each in case.checkpoint.models if each is not case.model or not case.whole]
+    if any(other and route.startswith(other) for other in models):
+        return False
+    return finding.rule.startswith("OI1") or any(route.startswith(each) for each in routes)
+
+
+def _as_misfit(finding: Finding) -> Misfit:
+    where = finding.where
+    return Misfit(
+        finding.rule,
+        finding.title,
+        finding.severity,
+        f"{where.parameter or where.route or 'the file'}: {finding.message}",
+        where.route,
+        where.parameter,
+        None,
+        None,
+        Reaction("none"),
+        finding.repair,
+    )
+
+
+def _load(case: Case, path: str, wish: Wish) -> None:
+    """Everything is read before anything is changed; the model, which is written in place, comes last."""
+    from optinspect.live.state_dicts import model_state_dict, optimizer_state_dict  # noqa: PLC0415
+
+    state = optimizer_state_dict(case)
+    weights = model_state_dict(case) if wish.load_model else None
+    for tree in case.checkpoint.trees:
+        tree.verify_unchanged()
+    module = case.members.module if wish.load_model else None
+    with unchanged_on_error(case.members.optimizer, module):
+        try:
+            case.members.optimizer.load_state_dict(state)
+            apply(case)
+            if module is not None and weights is not None:
+                module.load_state_dict(weights, strict=not "OI914".startswith(wish.allow or ("-",)))
+        except Exception as problem:
+            told = f"loading raised {type(problem).__name__}: {str(problem)[:300]}"
+            raise Mismatch(path, [failed(told, type(problem).__name__)]) from problem
+
+
+def _loaded(case: Case, path: str, wish: Wish, found: Sequence[Misfit]) -> Loaded:
+    steps = Counter(case.file.steps).most_common(1)
+    return Loaded(
+        path=path,
+        step=int(steps[0][0]) if steps and steps[0][0] == steps[0][0] else None,
+        names=tuple(each.label for each in case.members.parameters),
+        states=sum(pair.state.present != "missing" for pair in case.pairs),
+        model=wish.load_model,
+        overridden=dict(wish.overrides),
+        misfits=tuple(found),
+    )
