@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
@@ -28,7 +29,6 @@ from optinspect.commands.task import Task, asks_for_json
 from optinspect.commands.texts import without_pydantic
 from optinspect.errors import MAX_MESSAGE, OptinspectError, UsageError
 from optinspect.render.escape import one_line
-from optinspect.render.json import error as json_error
 from optinspect.version import __version__
 
 INTERRUPTED = 130
@@ -99,7 +99,7 @@ def parse(words: Sequence[str]) -> Task | int:
     if "COMP_WORDS" in os.environ:
         mend_words(os.environ)
     try:
-        command = without_pydantic(typer.main.get_command(app))
+        command = without_pydantic(typer.main.get_command(_with_only(words[0])))
         result: Task | int | None = command.main(args=list(words), prog_name="optinspect", standalone_mode=False)
     except Exception as problem:
         if isinstance(problem, OSError) and not isinstance(problem, BrokenPipeError):  # help, onto a full disk
@@ -110,6 +110,19 @@ def parse(words: Sequence[str]) -> Task | int:
         told = " ".join(problem.format_message().split())
         raise UsageError(told) from problem
     return COULD_NOT_ANSWER if isinstance(result, int) and result else result or 0
+
+
+def _with_only(word: str) -> typer.Typer:
+    """The command line with no other command than the one that `word` names, if it names one.
+
+    Putting all of them together takes longer than opening a checkpoint.
+    """
+    named = [each for each in app.registered_commands if each.callback and each.callback.__name__ == word]
+    if not named:
+        return app
+    small = copy(app)
+    small.registered_commands = named
+    return small
 
 
 def _run(task: Task) -> int:
@@ -147,6 +160,8 @@ def _refuse(problem: Exception, task: Task | None, words: Sequence[str]) -> int:
     if task and task.output.summary:
         job_page.refuse(task.output.summary, task.command, told)
     if task.output.format == "json" if task else asks_for_json(words):
+        from optinspect.render.json import error as json_error  # noqa: PLC0415  only where it is printed
+
         with suppress(OptinspectError):  # stderr has it already
             write_out(json_error(task.command if task else _command(words) or None, told))
     return told.status

@@ -13,7 +13,8 @@ from optinspect.commands.baseline import Baseline
 from optinspect.commands.check_baseline import Compared, compare
 from optinspect.commands.check_choice import Choice
 from optinspect.commands.check_result import Checked, Unread
-from optinspect.commands.progress import Progress, opening
+from optinspect.commands.opened import opened
+from optinspect.commands.progress import Progress
 from optinspect.commands.rules import repair_of
 from optinspect.commands.targets import targets
 from optinspect.errors import UsageError
@@ -75,7 +76,7 @@ def _latest(directory: str, options: Options) -> Report:
         checked = _checked(path, options, True)
         return checked if baseline is None else baseline.split(checked)
 
-    searched = check_latest.search(directory, lambda path: _open(path, options), check, options.fail_on)
+    searched = check_latest.search(directory, lambda path: opened(path, options), check, options.fail_on)
     compared, _ = _compared(searched.results, options, True)
     report = check_report.report(searched.results, options, compared=compared, searched=searched)
     return check_policy.told(report, options.policy, searched.results)
@@ -100,22 +101,9 @@ def level(word: str) -> str:
     return word
 
 
-def _open(path: str, options: Options) -> Checkpoint:
-    with opening(options.progress) as progress:
-        return open_checkpoint(
-            path,
-            model_state=options.model_state,
-            model_key=options.model_key,
-            optimizer_key=options.optimizer_key,
-            max_memory=options.max_memory,
-            use_transformers=options.use_transformers,
-            progress=progress.add,
-        )
-
-
 def _checked(path: str, options: Options, several: bool) -> Checked:
     """Everything that is asked of one checkpoint. Raises what opening and reading it raise."""
-    with _open(path, options) as checkpoint:
+    with opened(path, options) as checkpoint:
         total = sum(each.bytes for each in checkpoint.inputs)
         with Progress("checking", total, shown=options.progress) as progress:
             facts = gather(checkpoint, progress.add, options.policy.terms if options.policy else None)

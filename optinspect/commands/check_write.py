@@ -12,6 +12,7 @@ from optinspect.commands.check import Options, with_repair
 from optinspect.commands.check_choice import Choice
 from optinspect.commands.check_result import Checked
 from optinspect.commands.emit import spare_inputs, write_whole
+from optinspect.commands.opened import opened
 from optinspect.commands.progress import Progress
 from optinspect.commands.wording import command_line
 from optinspect.errors import Undecidable, UsageError
@@ -19,7 +20,6 @@ from optinspect.policy.description import described_by
 from optinspect.policy.reader import read_policy
 from optinspect.policy.search import NAMES
 from optinspect.policy.writer import policy_text
-from optinspect.reading import open_checkpoint
 from optinspect.report import Line, Report, Severity
 
 
@@ -39,14 +39,7 @@ def build(
     target = Path(file or NAMES[0])
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="add --force to replace it, or -o FILE to write another")
-    with open_checkpoint(
-        paths[0],
-        model_state=options.model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-        use_transformers=options.use_transformers,
-    ) as checkpoint:
+    with opened(paths[0], options) as checkpoint:
         with Progress("checking", sum(each.bytes for each in checkpoint.inputs), shown=options.progress) as progress:
             facts = gather(checkpoint, progress.add)
         _refuse_errors(paths[0], facts)

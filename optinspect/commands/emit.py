@@ -14,7 +14,7 @@ from optinspect.commands import job_page
 from optinspect.commands.streams import write_out, write_path
 from optinspect.errors import OptinspectError, UnreadableFile, UsageError
 from optinspect.render import RENDERERS, Renderer, Screen
-from optinspect.render.github import is_check
+from optinspect.render.base import is_check
 from optinspect.report import Failure, Report
 
 UNBOUNDED = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optinspect.errors import OptinspectError, UnreadableFile, UsageError
-from optinspect.render import Screen, markdown
+from optinspect.render import Screen
 from optinspect.render.escape import visible
 from optinspect.report import Report
 
@@ -27,6 +27,8 @@ def usable(name: str) -> None:
 
 def tell(name: str, report: Report) -> None:
     """Append the report. Raises UnreadableFile."""
+    from optinspect.render import markdown  # noqa: PLC0415  only where a page is written
+
     _append(name, f"## optinspect {report.command}\n\n{markdown.render(report, Screen())}")
 
 
@@ -34,6 +36,8 @@ def refuse(name: str, command: str, problem: OptinspectError) -> None:
     """Append why there is no report; of a call that was not understood nothing, for it may be `name` that is wrong."""
     if isinstance(problem, UsageError):
         return
+    from optinspect.render import markdown  # noqa: PLC0415
+
     hint = f" ({problem.hint})" if problem.hint else ""
     told = markdown.literal(visible(f"{problem.message}{hint}", None))
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands import damage, show_contents, show_remarks, show_tables
 from optinspect.commands.facts import Facts, Wanted, gather
-from optinspect.commands.progress import opening
+from optinspect.commands.opened import opened
 from optinspect.commands.selection import Selection
 from optinspect.errors import Undecidable, UsageError
 from optinspect.naming import Proven
@@ -43,25 +43,12 @@ class Options:
 def build(path: str, options: Options) -> Report:
     """Read, name, measure. Raises OptinspectError where the file or the options do not allow an answer."""
     refuse(options)
-    with _opened(path, options) as checkpoint:
+    with opened(path, options) as checkpoint:
         proven = _proven(checkpoint, options)
         report = _report(checkpoint, options, proven, _said(path, options))
         for tree in checkpoint.trees:
             tree.verify_unchanged()
         return report
-
-
-def _opened(path: str, options: Options) -> Checkpoint:
-    with opening(options.progress) as progress:
-        return open_checkpoint(
-            path,
-            model_state=options.model_state,
-            model_key=options.model_key,
-            optimizer_key=options.optimizer_key,
-            max_memory=options.max_memory,
-            use_transformers=options.use_transformers,
-            progress=progress.add,
-        )
 
 
 def refuse(options: Options) -> None:

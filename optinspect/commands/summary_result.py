@@ -51,9 +51,9 @@ class Summary:
     def to_json(self) -> str:
         """One JSON object, ASCII only."""
         from optinspect.render.base import Screen  # noqa: PLC0415
-        from optinspect.render.json import RENDERER  # noqa: PLC0415
+        from optinspect.render.json import render  # noqa: PLC0415
 
-        return RENDERER.render(self.report, Screen())
+        return render(self.report, Screen())
 
     def __str__(self) -> str:
         """The tables as wide as the terminal, without colour; as wide as they take where there is no terminal."""
@@ -73,9 +73,9 @@ class Summary:
         yield Text.from_ansi(text, no_wrap=True, overflow="ignore")
 
     def _text(self, screen: Screen) -> str:
-        from optinspect.render.tables import RENDERER  # noqa: PLC0415
+        from optinspect.render.tables import render  # noqa: PLC0415
 
-        return RENDERER.render(self.shown, replace(screen, whole=WHOLE)).rstrip("\n")
+        return render(self.shown, replace(screen, whole=WHOLE)).rstrip("\n")
 
     def _repr_html_(self) -> str:
         from optinspect.render.notebook import fragment  # noqa: PLC0415

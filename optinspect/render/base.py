@@ -58,6 +58,10 @@ def everything(_: Report) -> bool:
     return True
 
 
+def is_check(report: Report) -> bool:
+    return report.command == "check"
+
+
 @dataclass(frozen=True, slots=True)
 class Renderer:
     """An output format. `accepts` says which reports it can write; `single` formats hold one table."""

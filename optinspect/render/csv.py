@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any
 
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.render.escape import visible
 from optinspect.render.json import rows
 from optinspect.report import Report
@@ -35,6 +35,3 @@ def _text(value: Any) -> Any:
         return value
     shown = visible(value, None)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
-
-
-RENDERER = Renderer("csv", render, single=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.render.escape import visible
 from optinspect.render.places import locate, told
 from optinspect.report import Finding, Report, Severity
@@ -45,10 +45,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def is_check(report: Report) -> bool:
-    return report.command == "check"
-
-
-RENDERER = Renderer("github", render, accepts=is_check)

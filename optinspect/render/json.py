@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from optinspect.errors import OptinspectError
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.report import Finding, Input, Report, Table
 from optinspect.version import __version__
 
@@ -121,6 +121,3 @@ def _framed(brackets: str, parts: Iterable[Iterable[str]]) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
-
-
-RENDERER = Renderer("json", render)

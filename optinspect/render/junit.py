@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.render.escape import visible
-from optinspect.render.github import is_check
 from optinspect.render.places import locate, told
 from optinspect.report import LEVELS, Failure, Finding, Report, Severity
 
@@ -127,6 +126,3 @@ def _attribute(text: str) -> str:
 
 def _numbers(counts: Mapping[str, int]) -> str:
     return " ".join(f'{key}="{count}"' for key, count in counts.items())
-
-
-RENDERER = Renderer("junit", render, accepts=is_check)

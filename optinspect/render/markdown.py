@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.render.beside import without_gaps
 from optinspect.render.branches import branches
 from optinspect.render.escape import visible
@@ -81,6 +81,3 @@ def _cell(value: Any, unit: Unit, before: str | None, screen: Screen) -> str:
 def literal(text: str) -> str:
     """Text that Markdown takes as it stands: no markup, no mention, no cell border."""
     return SPECIAL.sub(r"\\\1", text)
-
-
-RENDERER = Renderer("markdown", render)

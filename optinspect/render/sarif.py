@@ -13,9 +13,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from optinspect.render.base import Renderer, Screen
+from optinspect.render.base import Screen
 from optinspect.render.escape import visible
-from optinspect.render.github import is_check
 from optinspect.render.places import fingerprint, locate, told, uri
 from optinspect.report import Failure, Finding, Manual, Place, Report, Severity
 from optinspect.version import __version__
@@ -105,6 +104,3 @@ def _notification(failure: Failure) -> dict[str, Any]:
         "descriptor": {"id": failure.kind},
         "locations": [{"physicalLocation": {"artifactLocation": _artifact(failure.input)}}],
     }
-
-
-RENDERER = Renderer("sarif", render, accepts=is_check)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 
-from optinspect.render.base import ASCII, Renderer, Screen
+from optinspect.render.base import ASCII, Screen
 from optinspect.render.beside import beside, without_gaps
 from optinspect.render.escape import visible
 from optinspect.render.layout import Laid, lay, wrap
@@ -160,6 +160,3 @@ def _footer(report: Report, screen: Screen) -> Iterator[str]:
     if report.next_command:
         lines = (*lines, Line("next", report.next_command))
     return _lines(lines, screen)
-
-
-RENDERER = Renderer("table", render)
