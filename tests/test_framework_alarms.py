@@ -150,6 +150,9 @@ def test_dqns_target_network_is_not_what_is_stepped(tmp_path: Path) -> None:
         assert [model.role for model in checkpoint.models] == ["model", "copy"]
         named = [row.name for row in name_parameters(checkpoint)[0].parameters]
         assert named == [f"q_net.{name}" for name, _ in network.named_parameters()]
+    (tmp_path / "part").unlink()
+    with open_checkpoint(tmp_path) as alone:  # the directory of a run that holds nothing else
+        assert [model.route for model in alone.models] == [model.route for model in checkpoint.models]
 
 
 def test_groups_that_run_backwards_keep_their_names(tmp_path: Path) -> None:

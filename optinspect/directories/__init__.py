@@ -27,7 +27,7 @@ from optinspect.directories.trainer import Peft, Pretrained, Trainer
 from optinspect.directories.universal import Universal
 from optinspect.directories.unknown import lone_file
 from optinspect.directories.virtual import whole
-from optinspect.errors import OptinspectError, UnreadableFile
+from optinspect.errors import NotACheckpoint, OptinspectError, UnreadableFile
 from optinspect.layouts import find
 from optinspect.layouts.base import Wanted
 from optinspect.layouts.dictionary import DICTIONARY
@@ -94,8 +94,16 @@ def open_folder(
     allow_open(len(folder.files))
     if layout is not None:
         return _opened(folder, layout, role, limits, Wanted(model_key, optimizer_key), progress=progress)
+    name = lone_file(folder)
     with ExitStack() as stack:
-        tree = Session(folder, limits, stack).open(lone_file(folder))
+        try:
+            tree = Session(folder, limits, stack).open(name)
+        except NotACheckpoint:
+            inside = os.path.join(folder.path, name)  # noqa: PTH118  the path may be no valid Path
+            packed = open_archive(inside, role, limits, model_key=model_key, optimizer_key=optimizer_key)
+            if packed is None:
+                raise
+            return packed
         checkpoint = with_neighbours(find([(role, tree)], model_key=model_key, optimizer_key=optimizer_key))
         stack.pop_all()
     return checkpoint

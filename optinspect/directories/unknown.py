@@ -48,7 +48,11 @@ def lone_file(folder: Folder) -> str:
     inside = [f"{name}/" for name in folder.folders] + list(folder.files)
     shown = printable(", ".join(inside[:4]), 80) if inside else "nothing"
     more = f" and {len(inside) - 4:,} more" if len(inside) > 4 else ""
-    hint = "give one of the directories in it" if folder.folders else "give the checkpoint file, or its directory"
+    hint = (
+        "give one of the directories in it, or let check --latest find the newest"
+        if folder.folders
+        else "give the checkpoint file, or its directory"
+    )
     raise NotACheckpoint(line(folder.path, f"a directory without a checkpoint; it holds {shown}{more}"), hint=hint)
 
 
