@@ -134,7 +134,7 @@ SCHEDULES: tuple[Callable[[Any], Any] | None, ...] = (
     lambda o: schedules.StepLR(o, 4, 0.5),
     lambda o: schedules.CosineAnnealingLR(o, 50),
     lambda o: schedules.CosineAnnealingWarmRestarts(o, 6, 2),
-    lambda o: schedules.OneCycleLR(o, 0.01, total_steps=80),
+    lambda o: schedules.OneCycleLR(o, 0.01, total_steps=80, cycle_momentum=bool({"momentum", "betas"} & {*o.defaults})),
     lambda o: schedules.CyclicLR(o, 1e-4, 1e-2, 5, cycle_momentum=False),
     lambda o: schedules.PolynomialLR(o, 45),
     lambda o: schedules.ConstantLR(o, 0.5, 7),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from safetensors.torch import save_file
 
 from optinspect.blocks import read
 from optinspect.checkpoint import Checkpoint
+from optinspect.commands.neighbours import previous_save
 from optinspect.directories import DIRECTORIES
-from optinspect.directories.neighbours import previous_save
 from optinspect.errors import NotACheckpoint, OptinspectError, UnreadableFile
 from optinspect.naming import name_parameters
 from optinspect.reading import open_checkpoint
@@ -211,12 +212,15 @@ def test_files_are_closed_with_the_checkpoint(tmp_path: Path) -> None:
         read(tensor)
 
 
-def test_the_save_before_this_one(tmp_path: Path) -> None:
+def test_the_save_before_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (5, 6, 10, 100):
         (tmp_path / f"checkpoint-{number}").mkdir()
     (tmp_path / "other-7").mkdir()
-    assert previous_save(str(tmp_path / "checkpoint-100")) == str(tmp_path / "checkpoint-10")
+    assert previous_save(str(tmp_path / "checkpoint-100")) is None  # 90 steps between prove no names
     assert previous_save(str(tmp_path / "checkpoint-6")) == str(tmp_path / "checkpoint-5")
+    assert previous_save(str(tmp_path / "checkpoint-6") + os.sep) == str(tmp_path / "checkpoint-5")
+    monkeypatch.chdir(tmp_path)
+    assert previous_save("checkpoint-6") == "checkpoint-5"
     assert previous_save(str(tmp_path / "checkpoint-5")) is None
     assert previous_save(str(tmp_path / "nothing")) is None
 

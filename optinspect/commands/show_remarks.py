@@ -30,7 +30,18 @@ def next_command(said: tuple[str, ...], facts: Facts) -> str | None:
         return command_line(*said)
     if any(_not_finite(facts, subject) for subject in facts.subjects):
         return command_line(*said, "--table", "statistics", "--sort", "nans:desc")
-    return more
+    proof = _proof(said, facts)
+    return more if proof is None else command_line(*said, "--previous", proof)
+
+
+def _proof(said: tuple[str, ...], facts: Facts) -> str | None:
+    """The save before this one, where one lies beside it and the step between could prove names that are in doubt."""
+    doubtful = any(one.evidence in ("order", "none") for naming in facts.namings for one in naming.parameters)
+    if not doubtful or "--previous" in said:
+        return None
+    from optinspect.commands.neighbours import previous_save  # noqa: PLC0415  most names are certain
+
+    return previous_save(facts.checkpoint.inputs[0].path)
 
 
 def covered(facts: Facts) -> Line:
