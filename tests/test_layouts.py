@@ -513,6 +513,14 @@ def test_lists_that_hold_each_other_many_times_take_no_time() -> None:
     assert time.perf_counter() - start < 1
 
 
+@pytest.mark.parametrize("root", [[1] * 150_000, {str(number): 1 for number in range(150_000)}])
+def test_a_file_of_very_many_plain_values_is_one_thing(root: Any) -> None:
+    assert list(found(root).other) == [""]
+    assert found([1, 2]).other == {"[0]": 1, "[1]": 2}
+    model = {"weight": ref(3), "bias": ref(3)}
+    assert [each.route for each in found([model, *[1] * 150_000]).models] == ["[0]"]
+
+
 leaves = st.one_of(
     st.none(),
     st.booleans(),

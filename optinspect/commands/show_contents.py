@@ -71,7 +71,8 @@ def _contents(checkpoint: Checkpoint) -> Iterator[Line]:
     if checkpoint.counters:
         yield Line("counters", some((f"{route} {value}" for route, value in checkpoint.counters.items()), 8))
     if checkpoint.other:
-        yield Line("other", some((f"{route} {_kind(value)}" for route, value in checkpoint.other.items()), 12))
+        others = (f"{route or 'the whole'} {_kind(value)}" for route, value in checkpoint.other.items())
+        yield Line("other", some(others, 12, len(checkpoint.other)))
     if checkpoint.opaque:
         names = (f"{name} ×{count}" if count > 1 else name for name, count in checkpoint.opaque.items())
         kept = counted(len(checkpoint.opaque), "name that is no plain data was", "names that are no plain data were")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from optinspect.layouts.base import children, is_container, join, only_tensors
@@ -17,6 +18,8 @@ from optinspect.tensors import is_tensor
 
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000
+MAX_LISTED = 100_000
+"""Members of a file with nothing found in it; more are said as one (3 million took 13 s and 580 MB by route)."""
 
 
 @dataclass(slots=True)
@@ -94,7 +97,8 @@ def rest(found: Walk) -> Iterator[tuple[object, str, Any]]:
         node = pending.pop()
         if node.role not in (None, "model") or node.repeated:
             continue
-        if node.role is None and not node.opened and node.parent is not None:
+        whole = node.parent is not None or next(islice(children(node.value), MAX_LISTED, None), None) is not None
+        if node.role is None and not node.opened and whole:
             yield node.key, node.route, node.value
             continue
         nodes = {id(member.value): member for member in node.members}
