@@ -8,10 +8,14 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from optinspect.checkpoint import ModelEntry, ModelState
 from optinspect.directories.architectures import ADAPTERS, WRAPPERS, architectures
 from optinspect.directories.module_order import order_of, restored
+from optinspect.naming import name_parameters
+from optinspect.reading import open_checkpoint
 from optinspect.tensors import DTYPES, Storage, TensorRef
 
 LIVE = json.loads((Path(__file__).parent / "data" / "architectures.json").read_text(encoding="utf-8"))
@@ -61,3 +65,17 @@ def test_names_without_a_config_tell_an_order_only_where_all_that_know_them_agre
     assert [entry.name for entry in restored(shuffled(whisper), {}).entries] == whisper
     own = ["0.weight", "0.bias", "fc.weight", "fc.bias"]
     assert not restored(shuffled(own), {}).ordered
+
+
+def test_numbered_modules_have_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """safetensors sorts names; backwards, the shapes of this model fit as well."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(2, 8)).square().sum().backward()
+    optimizer.step()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.bin")
+    with open_checkpoint(tmp_path / "optimizer.bin", model_state=tmp_path / "model.safetensors") as checkpoint:
+        rows = name_parameters(checkpoint)[0].parameters
+        assert [row.name for row in rows] == [name for name, _ in model.named_parameters()]
+        assert {row.evidence for row in rows} == {"order"}

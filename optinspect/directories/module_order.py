@@ -32,6 +32,10 @@ class Known:
     source: str
 
 
+NUMBERED = Known(Architecture("Sequential", frozenset(), (), frozenset()), "told by the numbers in the names")
+"""torch.nn.Sequential and ModuleList name their modules by their place; weight comes before bias."""
+
+
 def restored(model: ModelState, config: Mapping[str, Any], stepped: Shapes = frozenset()) -> ModelState:
     """The model with its tensors in module order, saying whose order it is; as it was where that is not known.
 
@@ -59,6 +63,8 @@ def _candidates(names: Sequence[str], config: Mapping[str, Any]) -> list[Known]:
         if now:
             return [Known(one, f"config.json: {kind}") for one in now]
     parts = {part for name in names for part in name.split(".")}
+    if order_of(names, NUMBERED.architecture) is not None:
+        return [NUMBERED]
     marked = [one for one in architectures() if one.marks and one.marks <= parts]
     if len(marked) == 1 and not parts & set(ADAPTERS):
         return [Known(marked[0], "told by the names")]
