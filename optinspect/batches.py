@@ -16,7 +16,8 @@ import numpy.typing as npt
 from optinspect.decoding import Array
 from optinspect.gauge import Floats, Gauge
 from optinspect.histograms import Counts
-from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+from optinspect.statistics import JointStatistics, Statistics
+from optinspect.terms import AdamTerms
 
 Integers = npt.NDArray[np.int64]
 

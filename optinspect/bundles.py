@@ -8,8 +8,8 @@ from typing import Any
 
 from optinspect.blocks import BLOCK, in_storage_order
 from optinspect.decoding import Array
-from optinspect.statistics import AdamTerms
 from optinspect.tensors import TensorRef, obstacle
+from optinspect.terms import AdamTerms
 
 TASK = 1 << 22
 """Elements that one task reads: some milliseconds of work, so that an interrupt is answered at once."""

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from optinspect.blocks import BLOCK
 from optinspect.histograms import PAIRED, exponents, exponents32, sample
-from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+from optinspect.statistics import JointStatistics, Statistics
+from optinspect.terms import AdamTerms
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
 
 _ROW = 1024
 """Elements summed by one BLAS call. So short a call rounds little in float32 and starts no threads of BLAS' own."""

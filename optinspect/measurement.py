@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optinspect.bundles import Bundle, Extra, Plan, Slot, plan, tasks
-from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+from optinspect.statistics import JointStatistics, Statistics
 from optinspect.workers import Partial, default_threads, in_order, summed
 
-__all__ = ["AdamTerms", "Bundle", "Extra", "Measured", "Slot", "measure"]
+__all__ = ["Bundle", "Extra", "Measured", "Slot", "measure"]
 
 
 @dataclass(frozen=True)

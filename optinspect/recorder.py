@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optinspect.containers.wording import line
 from optinspect.errors import OptinspectError, Undecidable, UnreadableFile, UsageError
 from optinspect.layouts.names import without_prefix
 from optinspect.optimizers.rules.choice import spelling_of
@@ -73,9 +74,9 @@ class Recorder:
             self.path.mkdir(parents=True, exist_ok=True)
             used = next((each for each in self.path.iterdir() if each.suffix in (".pt", JOURNAL)), None)
         except OSError as problem:
-            raise UnreadableFile(f"{self.path}: {problem.strerror} (expected a folder to record into)") from problem
+            raise UnreadableFile(line(self.path, f"{problem.strerror} (expected a folder to record into)")) from problem
         if used is not None:
-            raise UsageError(f"{self.path}: holds {used.name} (expected a new folder)", hint="one folder a run")
+            raise UsageError(line(self.path, f"holds {used.name} (expected a new folder)"), hint="one folder a run")
         about = {"optimizer": type(self._optimizer).__name__, "every": self._every}
         self._writer = Writer(self.path, self._part_bytes, about)
         self._hook = self._optimizer.register_step_pre_hook(self._before_step)

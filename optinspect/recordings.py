@@ -22,6 +22,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from optinspect.containers.base import Tree
+from optinspect.containers.wording import line
 from optinspect.errors import FileChanged, Undecidable, UnreadableFile, UsageError
 from optinspect.recording_parts import JOURNAL, Key, Part, Place, open_part, places, read_part, tensors_of
 from optinspect.tensors import TensorRef
@@ -105,7 +106,7 @@ class Recording:
             return None
         stack = tensors_of(self._tree(part)).get(key)
         if not isinstance(stack, TensorRef) or stack.shape != (len(part.steps), *part.shapes[key]):
-            raise FileChanged(f"{part.path}: changed while it was read", hint="run it again")
+            raise FileChanged(line(part.path, "changed while it was read"), hint="run it again")
         start = stack.offset + row * stack.stride[0]
         return replace(stack, shape=stack.shape[1:], stride=stack.stride[1:], offset=start)
 
@@ -155,12 +156,12 @@ def _files(path: Path) -> list[Path]:
     try:
         every = sorted(path.iterdir())
     except OSError as problem:
-        raise UnreadableFile(f"{path}: {problem.strerror or problem} (expected a readable folder)") from problem
+        raise UnreadableFile(line(path, f"{problem.strerror or problem} (expected a readable folder)")) from problem
     parts = [each for each in every if each.match(PART)]
     journals = [each for each in every if each.suffix == JOURNAL and each.with_suffix(".pt") not in parts]
     found = parts + journals or [each for each in every if each.suffix in SUFFIXES]
     if not found:
-        raise UsageError(f"{path}: no recorded gradients in this folder (expected part-000001.pt, …)")
+        raise UsageError(line(path, "no recorded gradients in this folder (expected part-000001.pt, …)"))
     return found
 
 
@@ -180,5 +181,6 @@ def _joined_shapes(parts: Iterable[Part]) -> dict[Key, tuple[int, ...]]:
     for part in parts:
         for key, shape in part.shapes.items():
             if shapes.setdefault(key, shape) != shape:
-                raise Undecidable(f"{part.path}: {key!s:.60} has shape {list(shape)} (elsewhere {list(shapes[key])})")
+                told = f"{key!s:.60} has shape {list(shape)} (elsewhere {list(shapes[key])})"
+                raise Undecidable(line(part.path, told))
     return shapes

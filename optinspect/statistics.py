@@ -14,7 +14,6 @@ from math import hypot, sqrt
 from typing import Any
 
 from optinspect.histograms import Counts, merged
-from optinspect.terms import AdamTerms as AdamTerms  # noqa: PLC0414  who measures has it from here
 
 
 @dataclass(frozen=True, slots=True)

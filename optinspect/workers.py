@@ -22,7 +22,8 @@ from optinspect.decoding import Array
 from optinspect.errors import FileChanged, OptinspectError
 from optinspect.gauge import Gauge
 from optinspect.histograms import WHOLE
-from optinspect.statistics import AdamTerms, JointStatistics, Statistics
+from optinspect.statistics import JointStatistics, Statistics
+from optinspect.terms import AdamTerms
 
 
 @dataclass(slots=True)

@@ -12,9 +12,10 @@ import torch
 
 from optinspect.blocks import BLOCK
 from optinspect.errors import FileChanged, UnreadableFile
-from optinspect.measurement import AdamTerms, Bundle, Measured, measure
+from optinspect.measurement import Bundle, Measured, measure
 from optinspect.statistics import JointStatistics, Statistics
 from optinspect.tensors import DTYPES, Bytes, MemoryBytes, Storage, TensorRef
+from optinspect.terms import AdamTerms
 
 TERMS = AdamTerms("exp_avg", "exp_avg_sq", lr=1e-3, beta1=0.9, beta2=0.95, eps=1e-8, step=12)
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import optinspect
 from optinspect import cli
 from optinspect.checkpoint import Checkpoint
-from optinspect.commands import show
+from optinspect.commands import opened, show
 from optinspect.commands.columns import parse as parse_columns
 from optinspect.commands.conditions import number, parse
 from optinspect.commands.selection import Selection
@@ -349,7 +349,7 @@ def test_what_does_not_exist_is_refused_in_a_line_before_anything_is_read(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the file was opened")
 
-    monkeypatch.setattr(show, "open_checkpoint", never)
+    monkeypatch.setattr(opened, "open_checkpoint", never)
     told = printed(capsys, "show", case[0], *words, status=2)
     assert told.startswith(said)
     assert hint in told

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from optinspect.commands.check_result import Checked
+from optinspect.containers.wording import line
 from optinspect.errors import UnreadableFile, UsageError
 from optinspect.report import Finding, Place
 
@@ -56,10 +57,10 @@ class Baseline:
         except FileNotFoundError:
             if may_be_new:
                 return cls(path)
-            raise UnreadableFile(f"{path}: no such baseline", hint="--update-baseline writes it") from None
+            raise UnreadableFile(line(path, "no such baseline"), hint="--update-baseline writes it") from None
         except (OSError, ValueError) as problem:
             told = getattr(problem, "strerror", None) or problem
-            raise UnreadableFile(f"{path}: the baseline cannot be read: {told}") from None
+            raise UnreadableFile(line(path, f"the baseline cannot be read: {told}")) from None
         return cls(path, frozenset(_entries(path, raw)))
 
     def split(self, checked: Checked) -> Checked:
@@ -118,7 +119,7 @@ class Baseline:
 
 def _entries(path: str, raw: bytes) -> Iterable[Entry]:
     if len(raw) > MOST_BYTES:
-        raise UsageError(f"{path}: no baseline: more than {MOST_BYTES >> 20} MiB")
+        raise UsageError(line(path, f"no baseline: more than {MOST_BYTES >> 20} MiB"))
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

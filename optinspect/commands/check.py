@@ -13,12 +13,11 @@ from optinspect.commands.baseline import Baseline
 from optinspect.commands.check_baseline import Compared, compare
 from optinspect.commands.check_choice import Choice
 from optinspect.commands.check_result import Checked, Unread
-from optinspect.commands.opened import opened
+from optinspect.commands.opened import Opening
 from optinspect.commands.progress import Progress
 from optinspect.commands.rules import repair_of
 from optinspect.commands.targets import targets
 from optinspect.errors import UsageError
-from optinspect.reading import open_checkpoint
 from optinspect.report import LEVELS, Finding, Report, Skipped
 
 if TYPE_CHECKING:  # PyYAML is loaded where there is a policy
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # PyYAML is loaded where there is a policy
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What `check` can be asked; the defaults are those of the command line."""
 
     choice: Choice = field(default_factory=Choice)
@@ -39,10 +38,6 @@ class Options:
     baseline: str | None = None
     update_baseline: bool = False
     model_state: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
-    use_transformers: bool = False
     policy: Policy | None = None
     model: Any = None
     """"pkg.mod:function" on the command line; a live model for the API. optimizer: likewise."""
@@ -76,7 +71,7 @@ def _latest(directory: str, options: Options) -> Report:
         checked = _checked(path, options, True)
         return checked if baseline is None else baseline.split(checked)
 
-    searched = check_latest.search(directory, lambda path: opened(path, options), check, options.fail_on)
+    searched = check_latest.search(directory, lambda path: _open(path, options), check, options.fail_on)
     compared, _ = _compared(searched.results, options, True)
     report = check_report.report(searched.results, options, compared=compared, searched=searched)
     return check_policy.told(report, options.policy, searched.results)
@@ -101,9 +96,13 @@ def level(word: str) -> str:
     return word
 
 
+def _open(path: str, options: Options) -> Checkpoint:
+    return options.open(path, options.model_state, shown=options.progress)
+
+
 def _checked(path: str, options: Options, several: bool) -> Checked:
     """Everything that is asked of one checkpoint. Raises what opening and reading it raise."""
-    with opened(path, options) as checkpoint:
+    with _open(path, options) as checkpoint:
         total = sum(each.bytes for each in checkpoint.inputs)
         with Progress("checking", total, shown=options.progress) as progress:
             facts = gather(checkpoint, progress.add, options.policy.terms if options.policy else None)
@@ -138,12 +137,5 @@ def _pair(checkpoint: Checkpoint, outcome: Outcome, options: Options) -> tuple[l
         if options.previous_model_state is not None:
             raise UsageError("--previous-model-state belongs to --previous", hint="give the earlier checkpoint with it")
         return [], check_pair.without_previous()
-    with open_checkpoint(
-        options.previous,
-        model_state=options.previous_model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-        use_transformers=options.use_transformers,
-    ) as previous:
+    with options.open(options.previous, options.previous_model_state) as previous:
         return check_pair.proved(previous, checkpoint, outcome)

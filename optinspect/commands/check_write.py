@@ -12,9 +12,9 @@ from optinspect.commands.check import Options, with_repair
 from optinspect.commands.check_choice import Choice
 from optinspect.commands.check_result import Checked
 from optinspect.commands.emit import spare_inputs, write_whole
-from optinspect.commands.opened import opened
 from optinspect.commands.progress import Progress
 from optinspect.commands.wording import command_line
+from optinspect.containers.wording import line
 from optinspect.errors import Undecidable, UsageError
 from optinspect.policy.description import described_by
 from optinspect.policy.reader import read_policy
@@ -38,8 +38,8 @@ def build(
         raise UsageError("--write-config describes one checkpoint", hint="give the one that the others should be like")
     target = Path(file or NAMES[0])
     if target.exists() and not force:
-        raise UsageError(f"{target}: exists already", hint="add --force to replace it, or -o FILE to write another")
-    with opened(paths[0], options) as checkpoint:
+        raise UsageError(line(target, "exists already"), hint="add --force to replace it, or -o FILE to write another")
+    with options.open(paths[0], options.model_state, shown=options.progress) as checkpoint:
         with Progress("checking", sum(each.bytes for each in checkpoint.inputs), shown=options.progress) as progress:
             facts = gather(checkpoint, progress.add)
         _refuse_errors(paths[0], facts)
@@ -71,6 +71,6 @@ def _refuse_errors(path: str, facts: Facts) -> None:
     if found or not facts.checkpoint.optimizers:
         first = f"{found[0].rule} {found[0].title}" if found else "no optimizer is in it"
         raise Undecidable(
-            f"{path}: not healthy: {first} (a checkpoint without errors expected)",
+            line(path, f"not healthy: {first} (a checkpoint without errors expected)"),
             hint=command_line("optinspect", "check", path),
         )

@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 
-from optinspect.commands.diff_line import FOR_PEOPLE
-from optinspect.commands.emit import Output
+from optinspect.commands.emit import FOR_PEOPLE, Output
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
 

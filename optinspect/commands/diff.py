@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import isfinite
 
 from optinspect.checkpoint import Checkpoint
-from optinspect.commands.progress import Progress, opening
+from optinspect.commands.opened import Opening
+from optinspect.commands.progress import Meter
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
-from optinspect.reading import open_checkpoint
 from optinspect.report import Report
 
 PARTS = ("weights", "state", "groups", "other")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What `diff` can be asked; the defaults are those of the command line.
 
     only    some of PARTS; () for all
@@ -36,10 +35,6 @@ class Options:
     brief: bool = False
     model_state_a: str | None = None
     model_state_b: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
-    use_transformers: bool = False
     progress: bool = False
 
 
@@ -77,16 +72,7 @@ def build(path_a: str, path_b: str, options: Options) -> Report:
 
 
 def _opened(path: str, side: str, model_state: str | None, options: Options) -> Checkpoint:
-    with opening(options.progress) as progress:
-        found = open_checkpoint(
-            path,
-            model_state=model_state,
-            model_key=options.model_key,
-            optimizer_key=options.optimizer_key,
-            max_memory=options.max_memory,
-            use_transformers=options.use_transformers,
-            progress=progress.add,
-        )
+    found = options.open(path, model_state, shown=options.progress)
     roles = (side, f"{side}: model state")
     return replace(found, inputs=tuple(replace(one, role=role) for one, role in zip(found.inputs, roles, strict=False)))
 
@@ -103,7 +89,7 @@ def report_of(a: Checkpoint, b: Checkpoint, options: Options) -> Report:
         tolerance=Tolerance(options.rtol, options.atol),
         trust_crc=options.trust_crc,
     )
-    with Meter(shown=options.progress) as meter:
+    with Meter("comparing", shown=options.progress) as meter:
         found = compare_checkpoints(a, b, replace(wanted, progress=meter.tell))
     tables = options.selection.apply(diff_tables.tables(found, chart=options.chart, brief=options.brief))
     if options.brief and options.selection.limit is None:
@@ -119,23 +105,3 @@ def report_of(a: Checkpoint, b: Checkpoint, options: Options) -> Report:
         headline=diff_words.headline(found),
         footer=(*options.selection.remarks(tables), *diff_words.footer(a, b, found)),
     )
-
-
-class Meter:
-    """A Progress whose total is known only when the reading begins."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._start = partial(Progress, "comparing", shown=shown)
-        self._progress: Progress | None = None
-
-    def tell(self, done: int, total: int) -> None:
-        if self._progress is None:
-            self._progress = self._start(total)
-        self._progress.add(done)
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._progress is not None:
-            self._progress.__exit__(*exc)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from optinspect.commands import options as opt
+from optinspect.commands.emit import FOR_PEOPLE
 from optinspect.commands.task import Task, output_of, selection_of
 from optinspect.report import Report
-
-FOR_PEOPLE = ("table", "markdown")
-"""Formats that are read, not parsed."""
 
 
 def diff(  # noqa: PLR0913, PLR0917  one argument an option

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from optinspect.commands import job_page
 from optinspect.commands.streams import write_out, write_path
+from optinspect.containers.wording import line
 from optinspect.errors import OptinspectError, UnreadableFile, UsageError
 from optinspect.render import RENDERERS, Renderer, Screen
 from optinspect.render.base import is_check
@@ -19,6 +20,9 @@ from optinspect.report import Failure, Report
 
 UNBOUNDED = 0
 """`--width 0`: as wide as the tables take."""
+
+FOR_PEOPLE = ("table", "markdown")
+"""Formats that are read, not parsed: the others have every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def spare_inputs(path: Path, report: Report) -> None:
     for each in (*(one.path for one in report.inputs), *(one.input for one in report.failures)):
         source = Path(each).resolve()
         if source == target or (source in target.parents and target.exists()):
-            raise UsageError(f"{path}: is an input of this report", hint="choose another name for the report")
+            raise UsageError(line(path, "is an input of this report"), hint="choose another name for the report")
 
 
 def _chosen(report: Report, output: Output, renderer: Renderer) -> Report:
@@ -132,7 +136,7 @@ def write_whole(path: Path, text: str, *, overwrite: bool) -> None:
         _allow_as_umask(Path(temporary))
         _move(Path(temporary), path, overwrite)
     except OSError as problem:
-        raise UnreadableFile(f"{path}: not written: {problem.strerror or problem}") from problem
+        raise UnreadableFile(line(path, f"not written: {problem.strerror or problem}")) from problem
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -147,7 +151,7 @@ def _move(source: Path, path: Path, overwrite: bool) -> None:
     try:
         os.link(source, path)
     except FileExistsError:
-        raise UsageError(f"{path}: exists already", hint="add --force to replace it") from None
+        raise UsageError(line(path, "exists already"), hint="add --force to replace it") from None
     except OSError:  # a file system without hard links
         source.replace(path)
 

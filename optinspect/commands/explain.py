@@ -7,15 +7,15 @@ from math import prod
 
 from optinspect.commands import explain_parts, explain_report
 from optinspect.commands.facts import Wanted, gather
+from optinspect.commands.opened import Opening
 from optinspect.commands.progress import Progress
 from optinspect.errors import UsageError
 from optinspect.explain import Source, explain
-from optinspect.reading import open_checkpoint
 from optinspect.report import Report
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What `explain` can be asked.
 
     at: an element; source: which step; seed: of the gradient that is drawn; rule: where the file does not tell it
@@ -26,9 +26,6 @@ class Options:
     seed: int = 0
     rule: str | None = None
     model_state: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
     progress: bool = False
 
 
@@ -50,13 +47,7 @@ def source_of(zero: bool, synthetic: bool) -> Source:
 
 def build(path: str, parameter: str, options: Options) -> Report:
     """Read, find the parameter, work its step out. Raises OptinspectError where there is no answer."""
-    with open_checkpoint(
-        path,
-        model_state=options.model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-    ) as checkpoint:
+    with options.open(path, options.model_state) as checkpoint:
         facts = gather(checkpoint, Wanted(statistics=False))
         subject = explain_parts.subject_of(facts, parameter)
         found = explain_parts.part_of(checkpoint, subject, options.source, options.rule)

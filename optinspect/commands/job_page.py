@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optinspect.containers.wording import line
 from optinspect.errors import OptinspectError, UnreadableFile, UsageError
 from optinspect.render import Screen
 from optinspect.render.escape import visible
@@ -54,7 +55,7 @@ def _append(name: str, text: str) -> None:
         with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(f"\n{text}" if before else text)
     except OSError as problem:
-        raise UnreadableFile(f"{path}: not written: {problem.strerror or problem}") from problem
+        raise UnreadableFile(line(path, f"not written: {problem.strerror or problem}")) from problem
 
 
 def _head(path: Path) -> bytes:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands.progress import opening
 from optinspect.reading import open_checkpoint
 
 
-class Where(Protocol):
-    """The options that say where things are; see reading.open_checkpoint."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The options that every command opens its checkpoints with; see reading.open_checkpoint."""
 
-    @property
-    def model_state(self) -> str | None: ...
-    @property
-    def model_key(self) -> str | None: ...
-    @property
-    def optimizer_key(self) -> str | None: ...
-    @property
-    def max_memory(self) -> int | None: ...
-    @property
-    def use_transformers(self) -> bool: ...
-    @property
-    def progress(self) -> bool: ...
+    model_key: str | None = None
+    optimizer_key: str | None = None
+    max_memory: int | None = None
+    use_transformers: bool = False
 
-
-def opened(path: str, options: Where) -> Checkpoint:
-    """The checkpoint at `path`; the caller closes it. Raises what open_checkpoint raises."""
-    with opening(options.progress) as progress:
-        return open_checkpoint(
-            path,
-            model_state=options.model_state,
-            model_key=options.model_key,
-            optimizer_key=options.optimizer_key,
-            max_memory=options.max_memory,
-            use_transformers=options.use_transformers,
-            progress=progress.add,
-        )
+    def open(self, path: str, model_state: str | None = None, *, shown: bool = False) -> Checkpoint:
+        """The checkpoint at `path`; the caller closes it. `shown`: with a progress line. Raises as open_checkpoint."""
+        with opening(shown) as progress:
+            return open_checkpoint(
+                path,
+                model_state=model_state,
+                model_key=self.model_key,
+                optimizer_key=self.optimizer_key,
+                max_memory=self.max_memory,
+                use_transformers=self.use_transformers,
+                progress=progress.add,
+            )

@@ -43,3 +43,23 @@ class Progress:
         if self._written:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+class Meter:
+    """A Progress whose total is known only when the work begins."""
+
+    def __init__(self, what: str, *, shown: bool) -> None:
+        self._what, self._shown = what, shown
+        self._progress: Progress | None = None
+
+    def tell(self, done: int, total: int) -> None:
+        if self._progress is None:
+            self._progress = Progress(self._what, total, shown=self._shown)
+        self._progress.add(done)
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(*exc)

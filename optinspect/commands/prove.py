@@ -7,19 +7,20 @@ from dataclasses import dataclass, field, replace
 
 from optinspect.checkpoint import Checkpoint, Input
 from optinspect.commands import prove_tables, prove_words
+from optinspect.commands.opened import Opening
 from optinspect.commands.progress import Progress
 from optinspect.commands.selection import Selection
 from optinspect.commands.wording import command_line
+from optinspect.containers.wording import line
 from optinspect.errors import Undecidable
 from optinspect.proof import Proof, prove
-from optinspect.reading import open_checkpoint
 from optinspect.report import Report
 
 UNDECIDED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What the proof can be asked.
 
     strict  exit status 2 where it is undecided
@@ -28,9 +29,6 @@ class Options:
 
     model_state_a: str | None = None
     model_state_b: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
     strict: bool = False
     selection: Selection = field(default_factory=Selection)
     most: int | None = None
@@ -40,23 +38,13 @@ class Options:
 def build(path_a: str, path_b: str, options: Options) -> Report:
     """Open both, prove, report. Raises OptinspectError where the files do not allow an answer."""
     with ExitStack() as stack:
-        a = stack.enter_context(_open(path_a, options.model_state_a, options))
-        b = stack.enter_context(_open(path_b, options.model_state_b, options))
+        a = stack.enter_context(options.open(path_a, options.model_state_a))
+        b = stack.enter_context(options.open(path_b, options.model_state_b))
         proof = _proved(a, b, path_b, options)
         for checkpoint in (a, b):
             for tree in checkpoint.trees:
                 tree.verify_unchanged()
         return report_of(proof, (a, b), (path_a, path_b), options)
-
-
-def _open(path: str, model_state: str | None, options: Options) -> Checkpoint:
-    return open_checkpoint(
-        path,
-        model_state=model_state,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-    )
 
 
 def _proved(a: Checkpoint, b: Checkpoint, path_b: str, options: Options) -> Proof:
@@ -65,7 +53,7 @@ def _proved(a: Checkpoint, b: Checkpoint, path_b: str, options: Options) -> Proo
         with Progress("proving", size * 3 // 2, shown=options.progress) as shown:
             return prove(a, b, progress=shown.add)
     except Undecidable as problem:
-        raise Undecidable(f"{path_b}: {problem.message}", hint=problem.hint) from problem
+        raise Undecidable(line(path_b, f"{problem.message}"), hint=problem.hint) from problem
 
 
 def report_of(

@@ -12,34 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from optinspect.checkpoint import Checkpoint
+from optinspect.commands.opened import Opening
 from optinspect.commands.selection import Selection
 from optinspect.errors import OptinspectError, Undecidable, UnreadableTensor, UsageError
-from optinspect.reading import open_checkpoint
 from optinspect.report import Report
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How the checkpoint is opened: the model's own file, routes where there are several, what it may take."""
-
-    model_state: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
-
-    def open(self, path: str) -> Checkpoint:
-        return open_checkpoint(
-            path,
-            model_state=self.model_state,
-            model_key=self.model_key,
-            optimizer_key=self.optimizer_key,
-            max_memory=self.max_memory,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What `replay` can be asked; the defaults are those of the command line.
 
     steps  None: all that are recorded, else 10
@@ -62,7 +42,7 @@ class Options:
     force: bool = False
     selection: Selection = field(default_factory=Selection)
     most: int | None = None
-    reading: Reading = field(default_factory=Reading)
+    model_state: str | None = None
     progress: bool = False
     to: str | None = None
     strict: bool = False
@@ -94,9 +74,9 @@ def _proof(path: str, to: str, options: Options) -> Report:
     asked = prove.Options(
         model_state_a=options.model_states[0],
         model_state_b=options.model_states[1],
-        model_key=options.reading.model_key,
-        optimizer_key=options.reading.optimizer_key,
-        max_memory=options.reading.max_memory,
+        model_key=options.model_key,
+        optimizer_key=options.optimizer_key,
+        max_memory=options.max_memory,
         strict=options.strict,
         selection=options.selection,
         most=options.most,

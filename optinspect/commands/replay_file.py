@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands import replay_tables, replay_words
-from optinspect.commands.progress import Progress
+from optinspect.commands.progress import Meter
 from optinspect.commands.replay import Options
 from optinspect.commands.wording import command_line
 from optinspect.recordings import open_recording
@@ -18,7 +18,7 @@ from optinspect.report import Line, Report
 
 def build(path: str, options: Options) -> Report:
     with ExitStack() as stack:
-        checkpoint = stack.enter_context(options.reading.open(path))
+        checkpoint = stack.enter_context(options.open(path, options.model_state))
         source = _source(options, stack)
         check_target(checkpoint, options)
         shown = stack.enter_context(Meter("replaying", shown=options.progress))
@@ -85,23 +85,3 @@ def _next(replayed: Replayed, path: str) -> str | None:
     if replayed.source == "synthetic":
         return f"{command_line('optinspect', 'replay', path)} --grads FILE"
     return command_line("optinspect", "replay", path, "--zero") if replayed.source == "recorded" else None
-
-
-class Meter:
-    """A Progress whose total is known only when the work begins."""
-
-    def __init__(self, what: str, *, shown: bool) -> None:
-        self._what, self._shown = what, shown
-        self._progress: Progress | None = None
-
-    def tell(self, done: int, total: int) -> None:
-        if self._progress is None:
-            self._progress = Progress(self._what, total, shown=self._shown)
-        self._progress.add(done)
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._progress is not None:
-            self._progress.__exit__(*exc)

@@ -10,6 +10,7 @@ from typing import Any
 
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands import replay_file, replay_gradients, replay_tables, replay_words
+from optinspect.commands.progress import Meter
 from optinspect.commands.replay import Options
 from optinspect.errors import UsageError
 from optinspect.replaying import Replayed
@@ -30,13 +31,13 @@ def build(path: str | None, options: Options) -> Report:
     torch.manual_seed(options.seed)
     live, batches = live_model(options.model or ""), live_batches(options.data or "")
     with ExitStack() as stack:
-        checkpoint = stack.enter_context(options.reading.open(path)) if path is not None else None
+        checkpoint = stack.enter_context(options.open(path, options.model_state)) if path is not None else None
         if checkpoint is not None:
             replay_file.check_target(checkpoint, options)
         plan = plan_of(checkpoint, rule=options.rule) if checkpoint is not None else None
         parameters = resume(live.module, checkpoint, plan) if checkpoint and plan else fresh(live.module)
         checked, batches = _checked(live, batches, options)
-        meter = stack.enter_context(replay_file.Meter("training", shown=options.progress))
+        meter = stack.enter_context(Meter("training", shown=options.progress))
         replayed = train(
             Training(
                 live=live,

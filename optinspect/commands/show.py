@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from optinspect.checkpoint import Checkpoint
 from optinspect.commands import damage, show_contents, show_remarks, show_tables
 from optinspect.commands.facts import Facts, Wanted, gather
-from optinspect.commands.opened import opened
+from optinspect.commands.opened import Opening
 from optinspect.commands.selection import Selection
 from optinspect.errors import Undecidable, UsageError
 from optinspect.naming import Proven
-from optinspect.reading import open_checkpoint
 from optinspect.report import Line, Report
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Opening):
     """What `show` can be asked; the defaults are those of the command line."""
 
     statistics: bool = True
@@ -30,10 +29,6 @@ class Options:
     """Rows from which on a table is folded; None for never, as machines want it."""
     dead: bool = False
     model_state: str | None = None
-    model_key: str | None = None
-    optimizer_key: str | None = None
-    max_memory: int | None = None
-    use_transformers: bool = False
     progress: bool = False
     previous: str | None = None
     trees: Trees | None = None
@@ -43,7 +38,7 @@ class Options:
 def build(path: str, options: Options) -> Report:
     """Read, name, measure. Raises OptinspectError where the file or the options do not allow an answer."""
     refuse(options)
-    with opened(path, options) as checkpoint:
+    with options.open(path, options.model_state, shown=options.progress) as checkpoint:
         proven = _proven(checkpoint, options)
         report = _report(checkpoint, options, proven, _said(path, options))
         for tree in checkpoint.trees:
@@ -81,13 +76,7 @@ def _proven(checkpoint: Checkpoint, options: Options) -> Proven | None:
         return None
     from optinspect.proof import prove  # noqa: PLC0415
 
-    with open_checkpoint(
-        options.previous,
-        model_key=options.model_key,
-        optimizer_key=options.optimizer_key,
-        max_memory=options.max_memory,
-        use_transformers=options.use_transformers,
-    ) as before:
+    with options.open(options.previous) as before:
         try:
             return prove(before, checkpoint).names_b
         except Undecidable as problem:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from optinspect.commands.emit import Output
+from optinspect.commands.emit import FOR_PEOPLE, Output
 from optinspect.commands.options import parse_count
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
-
-FOR_PEOPLE = ("table", "markdown")
-"""Formats that are read; the others have every row."""
 
 
 @dataclass(frozen=True, slots=True)

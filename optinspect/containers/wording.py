@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from optinspect.errors import MAX_MESSAGE
 
 
@@ -18,11 +20,11 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def line(where: str, found: str) -> str:
+def line(where: str | os.PathLike[str], found: str) -> str:
     """`where: found` in at most MAX_MESSAGE characters; a long path loses its beginning, not the file's name."""
     room = max(MAX_MESSAGE - 60, 0)
     found = found if len(found) <= room else found[: room - 1] + "…"
-    return f"{shortened(where, MAX_MESSAGE - len(found) - 2)}: {found}"
+    return f"{shortened(os.fspath(where), MAX_MESSAGE - len(found) - 2)}: {found}"
 
 
 def shortened(where: str, limit: int = 60) -> str:

@@ -68,8 +68,6 @@ class Separate:
     name: str
     kinds: tuple[tuple[str, str], ...]
     needs: tuple[str, ...]
-    logs: tuple[str, ...] = ()
-    """JSON files that are listed beside them."""
 
     def recognises(self, folder: Folder) -> bool:
         return all(any(re.fullmatch(need, name) for name in folder.files) for need in self.needs)

@@ -10,7 +10,6 @@ from optinspect.directories.base import Found, Session
 from optinspect.directories.folder import Folder, natural
 
 RECIPE = "recipe_state"
-VARIABLES = "pytorch_variables.pth"
 TARGET = re.compile(r"\w+_target\.")
 
 

@@ -15,7 +15,6 @@ from optinspect.tensors import TensorRef
 MASTERS = ("fp32_flat_groups", "single_partition_of_fp32_groups")
 """Stage 3, stages 1 and 2."""
 MAX_RANKS = 1 << 16
-NAMELESS = "no param_shapes in the model states: the flat buffers have no names"
 
 
 @dataclass
@@ -86,10 +85,6 @@ def _shapes(value: Any) -> list[dict[str, Shape]]:
             {n: tuple(s) for n, s in held.items() if isinstance(n, str) and integers(s) and min(s, default=0) >= 0}
         )
     return found
-
-
-def _is_shape(value: Any) -> bool:
-    return integers(value) and all(0 <= size < 1 << 62 for size in value)
 
 
 def _ranks(files: Files, first: Mapping[Any, Any]) -> list[_Rank | None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optinspect.checkpoint import Checkpoint
+from optinspect.containers.wording import line
 from optinspect.errors import Mismatch, Undecidable
 from optinspect.live.case import Case
 from optinspect.live.members import Members
@@ -89,10 +90,11 @@ def case_of(members: Members, checkpoint: Checkpoint, wish: Wish) -> Case:
     routes = [each.route or "the top" for each in checkpoint.optimizers]
     path = checkpoint.inputs[0].path
     if not routes:
-        raise Undecidable(f"{path}: no optimizer in this file", hint="optinspect show says what is in it")
+        raise Undecidable(line(path, "no optimizer in this file"), hint="optinspect show says what is in it")
     if len(routes) > 1:
         listed = ", ".join(routes[:4])
-        raise Undecidable(f"{path}: {len(routes)} optimizers (expected one)", hint=f"optimizer_key= one of {listed}")
+        found = f"{len(routes)} optimizers (expected one)"
+        raise Undecidable(line(path, found), hint=f"optimizer_key= one of {listed}")
     naming = name_parameters(checkpoint)[0]
     keyed_by_name = bool(checkpoint.optimizers[0].parameters) and all(
         isinstance(each.key, str) and not each.key.isdigit() for each in checkpoint.optimizers[0].parameters

@@ -128,8 +128,3 @@ def _predictions(study: Study, number: int, each: Candidate) -> list[np.ndarray]
             if g is not None:
                 found.append(each.moved(sample.a, g, state.after, each.number(state.parameter.b)))
     return found
-
-
-def same_formula(study: Study, number: int, each: Candidate, kept: Sequence[Candidate]) -> Candidate:
-    """Which of the kept candidates predicts what `each` does."""
-    return next((one for one in kept if len(different(study, number, [one, each])) == 1), each)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from optinspect.checkpoint import Checkpoint
+from optinspect.containers.wording import line
 from optinspect.errors import Undecidable, UnreadableFile, UsageError
 from optinspect.naming import name_parameters
 from optinspect.optimizers.rules.choice import spelling_of
@@ -162,7 +163,7 @@ def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(path)
     except (OSError, RuntimeError) as problem:
-        raise UnreadableFile(f"{path}: not written: {getattr(problem, 'strerror', None) or problem}") from problem
+        raise UnreadableFile(line(path, f"not written: {getattr(problem, 'strerror', None) or problem}")) from problem
     finally:
         if temporary is not None:
             with suppress(OSError):
