@@ -58,11 +58,15 @@ $(BIN)/python:
 	  || { echo "make: $(PYTHON) is older than Python 3.10; name another: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch in the same command as all that depends on it: one resolution, one version.
+# torch in the same command as all that depends on it: one resolution, one version. pip compiles what it installs, but
+# not what it installs as editable: without the next line the first command would compile it, or, where Python may
+# not write (PYTHONDONTWRITEBYTECODE, a read-only disk), every command would.
 $(VENV)/.demo: pyproject.toml constraints-dev.txt | $(BIN)/python
 	$(PIP) torch -e .
+	$(BIN)/python -m compileall -q optinspect
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints-dev.txt | $(BIN)/python
 	$(PIP) torch -e '.[dev]'
+	$(BIN)/python -m compileall -q optinspect
 	@touch $@ $(VENV)/.demo

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optinspect.decoding import Array
-from optinspect.gauge import Floats, Gauge
+from optinspect.gauge import Gauge
 from optinspect.histograms import Counts
 from optinspect.statistics import JointStatistics, Statistics
+from optinspect.sums import Floats
 from optinspect.terms import AdamTerms
 
 Integers = npt.NDArray[np.int64]

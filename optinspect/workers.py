@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
-from math import nan
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +22,7 @@ from optinspect.errors import FileChanged, OptinspectError
 from optinspect.gauge import Gauge
 from optinspect.histograms import WHOLE
 from optinspect.statistics import JointStatistics, Statistics
+from optinspect.tally import Tally
 from optinspect.terms import AdamTerms
 
 
@@ -110,29 +110,26 @@ class Worker:
             return [next(together) if part.stop - part.start <= SMALL else self._part(part) for part in task]
 
     def _part(self, part: Part) -> Partial:
-        total = Partial()
+        found = Partial()
         sampled = any(tensor.numel > WHOLE for tensor in part.convoy.values())
+        tallies = {slot: Tally(self._gauge, sampled) for slot in part.convoy if slot is not None or part.plan.weights}
         self._buffers.extend(Buffer() for _ in range(len(part.convoy) - len(self._buffers)))
         for start in range(part.start, part.stop, BLOCK):
-            blocks = read_blocks(part, start, min(start + BLOCK, part.stop), total.problems, self._buffers)
-            total.add(self._block(part.plan, blocks, sampled))
-        return total
+            blocks = read_blocks(part, start, min(start + BLOCK, part.stop), found.problems, self._buffers)
+            self._block(part.plan, blocks, tallies, found)
+        found.statistics = {slot: tally.result() for slot, tally in tallies.items()}
+        return found
 
-    def _block(self, plan: Plan, blocks: dict[Slot, Array], sampled: bool) -> Partial:
-        found = Partial()
-        for slot, block in blocks.items():
-            if slot is not None or plan.weights:
-                found.statistics[slot] = self._gauge.statistics(block, sampled)
+    def _block(self, plan: Plan, blocks: dict[Slot, Array], tallies: Mapping[Slot, Tally], found: Partial) -> None:
+        lows = {slot: tallies[slot].add(block) for slot, block in blocks.items() if slot in tallies}
         terms = plan.terms_for(blocks)
         if terms is not None:
-            of_v = found.statistics[terms.v_slot]
-            low = of_v.min if of_v.finite == of_v.count else nan
-            found.joint = self._gauge.joint(blocks[terms.m_slot], blocks[terms.v_slot], terms, low)
+            m, v = blocks[terms.m_slot], blocks[terms.v_slot]
+            found.joint += self._gauge.joint(m, v, terms, lows[terms.v_slot])
         if plan.steps and None in blocks:
             found.joint += weight_norm(*self._gauge.norm(blocks[None]))
         if plan.extra is not None:
             found.include(plan.extra(plan.bundle, blocks))
-        return found
 
     def _batch(self, parts: list[Part]) -> list[Partial]:
         """As `_part` and `_block`, of whole small parts at once."""

@@ -20,7 +20,7 @@ from optinspect.comparison.change import Change
 from optinspect.comparison.plain import Tolerance
 from optinspect.decoding import Array, decode
 from optinspect.errors import UnreadableTensor
-from optinspect.gauge import dot
+from optinspect.sums import dot
 from optinspect.tensors import DTYPES, DType, TensorRef
 
 Floats = npt.NDArray[np.float64]
