@@ -61,8 +61,8 @@ def _statistics(blocks: list[Array], gauge: Gauge) -> list[Statistics]:
 
 def joint(pairs: Sequence[tuple[Array, Array, AdamTerms]], gauge: Gauge) -> list[JointStatistics]:
     """JointStatistics of each m, v with its terms, as `gauge` gives them one by one."""
-    ordinary = all(m.size and m.dtype.kind == v.dtype.kind == "f" for m, v, _ in pairs)
-    if not pairs or not ordinary:
+    plain = all(m.size and m.dtype.kind == v.dtype.kind == "f" for m, v, _ in pairs)
+    if not pairs or not plain:
         return [gauge.joint(*pair) for pair in pairs]
     m, sizes, starts = _laid_out([m for m, _, _ in pairs])
     v, _, _ = _laid_out([v for _, v, _ in pairs])
@@ -71,7 +71,8 @@ def joint(pairs: Sequence[tuple[Array, Array, AdamTerms]], gauge: Gauge) -> list
     u = m / (np.sqrt(v) * np.repeat(scales[:, 1], sizes) + np.repeat(eps, sizes)) * np.repeat(scales[:, 0], sizes)
     norm = np.sqrt(np.add.reduceat(u * u, starts))
     lost = np.add.reduceat((v == 0) & (m != 0), starts, dtype=np.int64)
-    rows = zip(sizes.tolist(), norm.tolist(), lost.tolist(), _moderate(norm).tolist(), pairs, strict=True)
+    ordinary = _moderate(np.maximum.reduceat(np.abs(u), starts))
+    rows = zip(sizes.tolist(), norm.tolist(), lost.tolist(), ordinary.tolist(), pairs, strict=True)
     return [
         JointStatistics(size, length, lost_v=count) if good else gauge.joint(*pair)
         for size, length, count, good, pair in rows
@@ -86,7 +87,7 @@ def _laid_out(blocks: Sequence[Array]) -> tuple[Floats, Integers, Integers]:
 
 
 def _moderate(values: Floats) -> npt.NDArray[np.bool_]:
-    """Finite (NaN is not), and squares neither vanish nor overflow; or zero."""
+    """Largest magnitudes that are finite (NaN is not), with squares that neither vanish nor overflow; or zero."""
     good: npt.NDArray[np.bool_] = (values == 0) | ((values > 1e-130) & (values < 1e130))
     return good
 

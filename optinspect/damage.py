@@ -56,9 +56,17 @@ def owners(checkpoint: Checkpoint, subjects: Iterable[Subject]) -> Mapping[tuple
     found: dict[tuple[str, str], Subject] = {}
     for one in subjects:
         found[checkpoint.optimizers[one.optimizer].route, str(one.state.key)] = one
-        if one.named.entry is not None and one.named.model is not None:
-            found["", join(checkpoint.models[one.named.model].route, one.named.entry.key)] = one
+        weight = _weight_route(checkpoint, one)
+        if weight is not None:
+            found["", weight] = one
     return found
+
+
+def _weight_route(checkpoint: Checkpoint, subject: Subject) -> str | None:
+    named = subject.named
+    if named.entry is None or named.model is None:
+        return None
+    return join(checkpoint.models[named.model].route, named.entry.key)
 
 
 def owner(problem: Problem, known: Mapping[tuple[str, str], Subject]) -> Subject | None:
@@ -102,7 +110,8 @@ def _unreadable(checkpoint: Checkpoint, found: Iterable[Unreadable]) -> Iterator
     kind = KINDS["integrity"]
     for subject, slot, reason in found:
         state = join(join(checkpoint.optimizers[subject.optimizer].route, "state"), subject.state.key)
-        where = Location("checkpoint", f"{state}.{slot}" if slot else None, subject.named.name)
+        route = f"{state}.{slot}" if slot else _weight_route(checkpoint, subject)
+        where = Location("checkpoint", route, subject.named.name)
         yield Finding(kind.rule, kind.title, kind.severity, reason, where, kind.repair)
 
 

@@ -9,7 +9,7 @@ the figures do not depend on the number of threads. Memory is bounded: a few blo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optinspect.bundles import Bundle, Extra, Plan, Slot, plan, tasks
@@ -83,12 +83,13 @@ def _measured(plan: Plan, total: Partial) -> Measured:
         joint_problem = next(
             (f"{slot}: {problems[slot]}" for slot in (terms.m_slot, terms.v_slot) if slot in problems), None
         )
+    joint = replace(total.joint, weight_count=0, weight_norm=0.0) if None in problems else total.joint
     return Measured(
         bundle.key,
         bundle,
         {slot: statistics[slot] for slot in bundle.slots if slot in statistics},
         weight,
-        total.joint if terms is not None and joint_problem is None else None,
+        joint if terms is not None and joint_problem is None else None,
         joint_problem,
         problems,
         total.extra,

@@ -13,6 +13,7 @@ import torch
 from optinspect.blocks import BLOCK
 from optinspect.errors import FileChanged, UnreadableFile
 from optinspect.measurement import Bundle, Measured, measure
+from optinspect.quantiles import quantiles
 from optinspect.statistics import JointStatistics, Statistics
 from optinspect.tensors import DTYPES, Bytes, MemoryBytes, Storage, TensorRef
 from optinspect.terms import AdamTerms
@@ -208,6 +209,34 @@ def test_a_tensor_that_cannot_be_read_is_a_problem_of_its_bundle_only(size: int)
     assert found.problems[None] == "tensor reaches element 99 of a storage of 4"
     assert set(found.problems) == {None, "exp_avg_sq"}
     assert found.joint_problem is not None and found.joint_problem.startswith("exp_avg_sq: ")
+
+
+def test_a_weight_that_ends_in_the_middle_gives_no_ratio() -> None:
+    whole = bundle("good", 3 * BLOCK)
+    cut = ref(torch.ones(3 * BLOCK), Failing(12 * BLOCK, UnreadableFile("disk: input/output error")))
+    (found,) = measure([Bundle("cut", cut, whole.slots, TERMS)])
+    (right,) = measure([whole])
+    assert found.effective_step == right.effective_step
+    assert found.update_ratio is None and set(found.problems) == {None}
+
+
+@pytest.mark.parametrize("tail", [100, 32_767, 32_768])
+def test_a_sample_gives_a_short_last_block_no_more_weight_than_the_others(tail: int) -> None:
+    values = torch.ones(4 * BLOCK + tail)
+    values[-tail:] = 1e-6
+    (found,) = measure([Bundle(0, None, {"m": ref(values)})])
+    statistics = found.statistics["m"]
+    assert statistics.histogram_sample < statistics.count // 60
+    last = statistics.log2_histogram.get(-20, 0) / statistics.histogram_sample
+    assert last == pytest.approx(tail / values.numel(), abs=509 / values.numel())
+    assert quantiles(statistics)["p50"] == 1.0
+
+
+def test_moments_whose_squares_vanish_still_step() -> None:
+    m = torch.full((40,), 1e-210, dtype=torch.float64)
+    (found,) = measure([Bundle(0, None, {"exp_avg": ref(m), "exp_avg_sq": ref(torch.full_like(m, 0.25))}, TERMS)])
+    step = 1e-3 * 1e-210 / (1 - 0.9**12) / (math.sqrt(0.25 / (1 - 0.95**12)) + 1e-8)
+    assert found.effective_step == pytest.approx(step, rel=1e-12)
 
 
 def test_a_file_that_changes_aborts() -> None:

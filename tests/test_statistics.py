@@ -103,6 +103,21 @@ def test_every_figure_is_within_a_millionth_of_the_rms(name: str) -> None:
     assert_close(Statistics.of(values).figures(), truth(values))
 
 
+@given(
+    st.integers(1024, 70_000),
+    st.floats(0.12, 0.85),
+    st.floats(-20, 20),
+    st.sampled_from([0.0, 1.5, 1e4]),
+)
+@settings(max_examples=60, deadline=None)
+def test_equal_values_do_not_add_up_their_roundings(n: int, share: float, power: float, factor: float) -> None:
+    """Two values only, as Rprop's step sizes: in float32, every sum would be rounded the same way."""
+    one = np.float32(math.exp(power))
+    values = np.full(n, one)
+    values[np.random.default_rng(n).random(n) < share] = one * np.float32(factor)
+    assert_close(Statistics.of(values).figures(), truth(values), 1e-12)  # 7e-6 in float32, 2e-15 as it is
+
+
 def test_std_of_values_close_together_has_digits() -> None:
     """Beyond the contract: the deviation itself is right, not only small against the rms."""
     weight = adversaries()["LayerNorm weight"]
