@@ -58,6 +58,11 @@ def load(  # noqa: PLR0913  the objects, and one argument a choice
             f"load: `{empty[:60]}` has no memory to load into (meta device, or a lazy module)",
             hint="model.to_empty(device=…), or one forward pass, before the optimizer is made",
         )
+    if (part := members.sharded) is not None:
+        raise UsageError(
+            f"load: `{part[:60]}` is split over ranks (expected plain tensors: step() mixes none with DTensors)",
+            hint="torch.distributed.checkpoint.state_dict.set_optimizer_state_dict splits what it loads",
+        )
     if load_model and members.module is None:
         raise UsageError(
             "load: load_model=True without a Module (expected model=)", hint="load(optimizer, path, model)"

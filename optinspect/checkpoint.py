@@ -61,6 +61,8 @@ class ModelEntry:
     """Without "?" where the file itself says so (a pickled module)."""
     aliases: tuple[str, ...] = ()
     """Other names of the same elements (tied weights), in order."""
+    beside: bool = False
+    """Of no model's state_dict: it lies beside the models and fits a parameter that none has (a criterion's)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,6 +230,10 @@ class Checkpoint:
     """Said in the report: choices made, ambiguous keys, prefixes taken off."""
     trees: tuple[Any, ...] = ()
     """The open containers (containers.base.Tree), one an input."""
+    part: str = ""
+    """Whose part of the tensors was read ("rank 0 of 2"), where the other ranks' parts are not there."""
+    outside: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Route and shape of floating tensors in no model, optimizer or companion: any may be a parameter all the same."""
 
     @property
     def averaged(self) -> tuple[ModelState, ...]:

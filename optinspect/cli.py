@@ -16,7 +16,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from optinspect.commands import job_page
+from optinspect.commands import failures, job_page
 from optinspect.commands.check_line import check
 from optinspect.commands.completion import mend_words
 from optinspect.commands.diff_line import diff
@@ -134,7 +134,7 @@ def _with_only(word: str) -> typer.Typer:
 
 
 def _run(task: Task) -> int:
-    task.output.check()
+    task.output.check(task.command)
     try:
         report = task.build()
     except OptinspectError as problem:
@@ -142,8 +142,8 @@ def _run(task: Task) -> int:
             refuse(task.command, task.subject, problem, task.output)
         raise
     emit(report, task.output)
-    for each in report.failures:
-        _tell(each.message, each.hint)
+    for message, hint in failures.told(report.failures):
+        _tell(message, hint)
     return report.status
 
 

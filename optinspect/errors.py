@@ -2,6 +2,7 @@
 
     OptinspectError                 exit 2 unless said otherwise
     ├── UsageError                  the command line or a call cannot be understood
+    │   └── UnknownRoute            of one file: it has nothing at the route that was asked for (kind: UsageError)
     ├── UnreadableFile              missing, no permission, a directory, a pipe, an I/O error
     │   └── FileChanged             rewritten by somebody while we were reading it
     ├── NotACheckpoint              readable, but something else: HTML, a Git-LFS pointer, gzip, HDF5
@@ -41,6 +42,18 @@ class OptinspectError(Exception):
 
 class UsageError(OptinspectError):
     """The command line or a call cannot be understood."""
+
+
+class UnknownRoute(UsageError):
+    """A file has nothing at the route that was asked for; another one may have it. `found`: the routes there are."""
+
+    def __init__(self, message: str, found: Sequence[str], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.found = tuple(found)
+
+    @property
+    def kind(self) -> str:
+        return UsageError.__name__
 
 
 class UnreadableFile(OptinspectError):

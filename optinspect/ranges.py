@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 Pairs = list[list[int]]
 """First and last of every run of consecutive numbers, ascending."""
@@ -21,6 +22,9 @@ LIST = rf"{RANGE}(?:,{RANGE})*"
 
 STRIDED = 4
 """So many numbers a constant distance apart are written as one range."""
+MEMBERS = 4
+"""So many names that differ in their last number are the members of a list."""
+_MEMBER = re.compile(rf"(.+)\.({NUMBER})", re.ASCII | re.DOTALL)
 
 
 def pairs(numbers: Iterable[int]) -> Pairs:
@@ -83,3 +87,29 @@ def spans(text: str) -> list[range]:
 
 def _span(first: int, last: int | None = None, step: int = 1) -> range:
     return range(first, (first if last is None else last) + 1, max(step, 1))
+
+
+def lists(names: Iterable[Any]) -> dict[str, list[int]]:
+    """The lists among names, at least MEMBERS long: "al.0", …, "al.9" are {"al": [0, …, 9]}."""
+    found: dict[str, list[int]] = {}
+    for name in names:
+        match = _MEMBER.fullmatch(name) if isinstance(name, str) else None
+        if match is not None:
+            found.setdefault(match[1], []).append(int(match[2]))
+    return {stem: numbers for stem, numbers in found.items() if len(numbers) >= MEMBERS}
+
+
+def list_of(name: str) -> str | None:
+    """The list that a name may be a member of: "al" of "al.3"."""
+    match = _MEMBER.fullmatch(name)
+    return match[1] if match is not None else None
+
+
+def listed(items: Sequence[Any]) -> list[Any]:
+    """The items, a list among them told by one: "al.{0..9}" in the place of its first member."""
+    found = lists(items)
+    told: dict[Any, Any] = {}
+    for place, item in enumerate(items):
+        stem = list_of(item) if found and isinstance(item, str) else None
+        told.setdefault(*((stem, f"{stem}.{{{written(pairs(found[stem]))}}}") if stem in found else (place, item)))
+    return list(told.values())

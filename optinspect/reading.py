@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Path = str | PathLike[str]
 
+SPLIT = "torch.distributed."
+"""What the classes of tensors are called that lie on several ranks."""
+
 
 def open_checkpoint(
     path: Path,
@@ -89,6 +92,11 @@ def _open(
         return packed
     try:
         checkpoint = find([(role, tree)], model_key=model_key, optimizer_key=optimizer_key)
+        if any(name.startswith(SPLIT) for name in tree.opaque) or "rank" in split(path)[1]:
+            from optinspect.directories import with_ranks  # noqa: PLC0415
+            from optinspect.layouts.base import Wanted  # noqa: PLC0415
+
+            return with_ranks(checkpoint, limits, Wanted(model_key, optimizer_key))
         if all(model.ordered for model in checkpoint.models):
             return checkpoint
         from optinspect.directories import with_neighbours  # noqa: PLC0415

@@ -98,7 +98,8 @@ class Column:
 class Table:
     """Rows are mappings with every column's key. `total` counts the rows before --filter and --limit.
 
-    `machine` tables are left out for people, who read the same in the headline.
+    `machine` tables are left out for people, who read the same in the headline. `limited`: --limit took rows away,
+    and of a table that nothing is left of people are told so.
     """
 
     key: str
@@ -110,6 +111,7 @@ class Table:
     machine: bool = False
     beside: tuple[str, ...] | None = None
     """Row by row beside the table before it, where there is room; keys of columns that both then do without."""
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

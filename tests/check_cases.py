@@ -391,6 +391,7 @@ SICK: dict[str, Sick] = {
     "OI508": Sick(weights(torch.Tensor.half), STATE),
     "OI509": Sick(setting("weight_decay", 1e-9), STATE),
     "OI510": Sick(setting("eps", 1e8), "param_groups[0].eps"),
+    "OI511": Sick(together(amsgrad(1.0), setting("amsgrad", False)), "param_groups[0].amsgrad"),
     "OI701": Sick(setting("lr", 0.5, 1), "param_groups[1].lr"),
     "OI702": Sick(off_course, "param_groups[0].lr"),
     "OI703": Sick(put("scheduler.base_lrs", [1e-2]), "scheduler.base_lrs"),

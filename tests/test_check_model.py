@@ -121,7 +121,7 @@ def test_what_is_missing_is_named(folder: Path, capsys: pytest.CaptureFixture[st
         report = json.loads(capsys.readouterr().out)
         assert [each["rule"] for each in report["findings"] if each["severity"] == "error"] == ["OI903", "OI914"]
         told = next(each["message"] for each in report["findings"] if each["rule"] == "OI903")
-        assert told.startswith("group 0: the model has 10, the file 8: `head.weight` and `head.bias` are missing")
+        assert told.startswith("group 0: the optimizer has 10, the file 8: `head.weight` and `head.bias` are missing")
         silent = {each["rule"] for each in report["skipped"] if each["reason"] == "OI903 names the cause"}
         assert silent == {"OI920", "OI921"}
 
@@ -284,6 +284,69 @@ def test_without_a_built_in_rule_the_step_is_taken_and_said_not_to_be_compared(f
     assert codes(report) == []
     assert "no step rule for RMSprop" in next(line.text for line in report.footer if line.label == "resumed")
     assert "OI921" in {each.rule for each in report.skipped}
+
+
+def test_an_optimizer_of_another_model_is_an_error(folder: Path) -> None:
+    """Unless it may be one over float32 copies of the weights, whose steps are written back."""
+    path, other = saved(folder), adamw(Block())
+    report = optinspect.check(path, model=Block(), optimizer=other)
+    assert report.status == 1 and codes(report) == ["OI919"]
+    assert "the model does not have parameter 0 [6, 4], parameter 1 [6] and 6 more" in report.findings[-1].message
+    with pytest.raises(optinspect.errors.Mismatch, match="OI919"):
+        optinspect.load(other, path, Block())
+    mixed = optinspect.check(path, model=Block().bfloat16(), optimizer=other)
+    assert {each.severity.value for each in mixed.findings if each.rule == "OI919"} == {"warning", "note"}
+    half = [*Block().parameters()]
+    half[0] = (model := Block()).first.weight
+    some = optinspect.check(path, model=model, optimizer=torch.optim.AdamW(half, lr=1e-3))
+    assert "error" not in {each.severity.value for each in some.findings if each.rule == "OI919"}
+
+
+def test_one_wrong_width_is_one_finding_a_rule(folder: Path) -> None:
+    path = saved(folder)
+    report = optinspect.check(path, model=Block(width=5), optimizer="train_of_a_user:optimizer")
+    assert codes(report) == ["OI905", "OI915"]
+    shapes, live = report.findings[-1], dict(Block(width=5).named_parameters())
+    assert "`first.weight` has shape [6, 4] in the file, [5, 4] in the model; so it is with 8 (also " in shapes.message
+    held = torch.load(path, weights_only=True)["model"]
+    assert [name for _, name in shapes.places] == [name for name in held if held[name].shape != live[name].shape]
+    assert shapes.places[1] == ("model.first.bias", "first.bias")
+    state = next(each for each in report.findings if each.rule == "OI905")
+    assert [name for _, name in state.places] == [*live] and state.places[1][0] == "optimizer.state[1].exp_avg"
+    few = Block()
+    few.first = torch.nn.Linear(3, 6)
+    assert codes(optinspect.check(path, model=few, optimizer=adamw(few))) == ["OI905", "OI915"]
+
+
+class Twins(torch.nn.Module):
+    def __init__(self, count: int, tied: bool) -> None:
+        super().__init__()
+        self.a = torch.nn.ModuleList(torch.nn.Linear(4, 4, bias=False) for _ in range(count))
+        self.b = torch.nn.ModuleList(torch.nn.Linear(4, 4, bias=False) for _ in range(count))
+        for a, b in zip(self.a, self.b, strict=True) if tied else ():
+            b.weight = a.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for each in (*self.a, *self.b):
+            x = each(x)
+        return x
+
+
+@pytest.mark.parametrize(("count", "findings"), [(3, 3), (5, 1)])
+def test_many_ties_of_one_side_are_one_finding(folder: Path, count: int, findings: int) -> None:
+    model = Twins(count, tied=True)
+    path = save(folder / "t.pt", model, trained(model, adamw))
+    report = optinspect.check(str(path), model=Twins(count, tied=False))
+    told = [each for each in report.findings if each.rule == "OI917"]
+    assert len(told) == findings
+    assert [name for each in told for _, name in each.places] == [f"a.{number}.weight" for number in range(count)]
+
+
+def test_a_long_finding_is_told_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", saved(folder), "--model", "train_of_a_user:model", "--optimizer", "train_of_a_user:grouped"]
+    assert main([*words, "--width", "0"]) == 1
+    line = next(each for each in capsys.readouterr().out.splitlines() if each.startswith("OI902"))
+    assert len(line) > 200 and "…" not in line and line.endswith("`middle.bias` and 3 more")
 
 
 def test_groups_that_the_names_do_not_give_need_an_optimizer(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -288,6 +289,43 @@ def test_fail_on_asks_of_new_findings_alone(tmp_path: Path, capsys: pytest.Captu
     assert run(capsys, path, "--fail-on", "warning", "--baseline", known)[0] == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("a b.pt", "a b.pt"),
+        ("50%, x:y.pt", "50%25%2C x%3Ay.pt"),
+        ("two\r\nlines.pt", "two%0D%0Alines.pt"),
+        ("::error::ü.pt", "%3A%3Aerror%3A%3Aü.pt"),
+        ("-e\x1b[31m.pt", "-e\\x1b[31m.pt"),
+    ],
+)
+def test_any_name_is_one_annotation_and_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, escaped: str
+) -> None:
+    """As the runner reads them: `%0A`, `%0D`, `%3A`, `%2C` and `%25` of a property are turned back."""
+    monkeypatch.chdir(tmp_path)
+    sick(Path(name))
+    Path(f"{name}.pth").write_bytes(b"")
+    status, out, err = run(capsys, "-f", "github", "--", name, f"{name}.pth")
+    lines = out.splitlines()
+    assert status == 2 and lines[0].startswith(f"::error file={escaped}.pth,title=not read::")
+    assert lines[1].startswith(f"::error file={escaped},title=OI304 ")
+    assert len(err.split("\n")) == 3 and "\x1b" not in out + err
+    found = json.loads(run(capsys, "--json", "--", name, f"{name}.pth")[1])
+    assert found["tables"]["paths"][1]["problem"] == "the file is empty"
+
+
+def test_what_comes_next_takes_a_name_that_looks_like_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("-h.pt"), at(10))
+    out = run(capsys, "--ignore", "OI", "--", "-h.pt")[1]
+    words = shlex.split(out.splitlines()[-1])
+    assert words[:3] == ["next", "optinspect", "show"] and cli.main(words[2:]) == 0
+
+
 # --latest
 
 
@@ -431,6 +469,72 @@ def test_nothing_to_resume_from_is_status_1_and_no_line(tmp_path: Path, capsys: 
 def test_a_directory_that_is_not_there_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--latest", str(tmp_path / "none"), "-q")[:2] == (2, "")
     assert run(capsys, "--latest", save(tmp_path / "a.pt", healthy()), "-q")[:2] == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--model", "no_such_module_here:f"], "ModuleNotFoundError"),
+        (["--model-key", "net"], "no model at 'net' (found: model); so it is with 2 more"),
+        (["--optimizer-key", "opt"], "no optimizer at 'opt' (found: optimizer); so it is with 2 more"),
+        (["--max-memory", "1K"], "so it is with 2 more"),
+        (["--config", "optinspect.yaml"], "no optimizer at 'opt' (found: optimizer); so it is with 2 more"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_the_call_is_at_fault_for_is_status_2_and_said_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "optinspect.yaml").write_text("layout: {optimizer: opt}\n" if "--config" in words else "")
+    paths = [save(tmp_path / "runs" / f"step_{step}.pt", at(step)) for step in (10, 20, 30)]
+    for where in (["--latest", "runs"], paths):
+        status, out, err = run(capsys, *where, "-q", *words)
+        assert (status, out) == (2, "")
+        assert err.count("\n") == 2 and expected in err.splitlines()[0], err
+    cut(Path(save(tmp_path / "runs" / "step_40.pt", at(40))))
+    assert run(capsys, "--latest", "runs", "-q", *words, "--exit-zero")[:2] == (2, "")
+
+
+def test_a_function_that_raises_is_called_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "raises_of_a_user.py").write_text("def make():\n    print('called')\n    raise ValueError('no data')\n")
+    for step in (10, 20):
+        save(tmp_path / "runs" / f"step_{step}.pt", at(step))
+    status, out, err = run(capsys, "--latest", "runs", "-q", "--model", "raises_of_a_user:make")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[:2] == [
+        "called",
+        "--model raises_of_a_user:make: raises_of_a_user.py:3: ValueError: no data",
+    ]
+
+
+def test_a_route_that_one_checkpoint_lacks_is_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = at(10)
+    old["opt"] = old.pop("optimizer")
+    path = save(tmp_path / "step_10.pt", old)
+    save(tmp_path / "step_20.pt", at(20))
+    words = ("--latest", str(tmp_path), "--optimizer-key", "opt")
+    assert run(capsys, *words, "-q")[:2] == (0, f"{path}\n")
+    assert told(capsys, *words)[1]["tables"]["candidates"][0]["reason"] == "no optimizer at 'opt' (found: optimizer)"
+
+
+def test_status_2_where_no_checkpoint_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (10, 20):
+        cut(Path(save(tmp_path / f"step_{step}.pt", at(step))), 0)
+    status, out, err = run(capsys, "--latest", str(tmp_path), "-q")
+    assert (status, out) == (2, "") and err.count("the file is empty") == 2
+    out = run(capsys, "--latest", str(tmp_path))[1]
+    assert "none of 2 checkpoints could be checked" in out
+    sick(tmp_path / "step_5.pt")
+    assert run(capsys, "--latest", str(tmp_path), "-q")[0] == 1
 
 
 def test_latest_obeys_fail_on_and_ignore_and_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

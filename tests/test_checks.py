@@ -25,7 +25,7 @@ import optinspect
 import optinspect.commands.check
 from optinspect import cli
 from optinspect.checks import RULES
-from optinspect.checks.peculiar import bound
+from optinspect.checks.bounds import bound
 from optinspect.checksums import Passing, joined
 from optinspect.commands.check_result import CODES
 from optinspect.commands.rules import LABELS, PAIRS, page_of
@@ -233,7 +233,8 @@ def warned(tmp_path: Path) -> str:
         (["--fail-on", "warning", "--select", "OI507"], 1),
         (["--fail-on", "sometimes"], 2),
         (["--select", "OI999"], 2),
-        (["-f", "csv"], 0),
+        (["-f", "csv"], 2),
+        (["-f", "csv", "--table", "rules"], 0),
     ],
     ids=str,
 )

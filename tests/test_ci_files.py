@@ -160,6 +160,9 @@ def test_the_launch_script_in_readme_runs(tmp_path: Path) -> None:
     assert bash(text, tmp_path).stdout == "train.py\n"
     shutil.copy(SAMPLES / "gpt_step50.pt", tmp_path / "runs" / "a b.pt")
     assert bash(text, tmp_path).stdout == "train.py runs/a b.pt\n"
+    shutil.copy(SAMPLES / "models.py", tmp_path / "runs" / "a b.pt")
+    torn = bash(text, tmp_path)  # no answer is no reason to begin anew
+    assert (torn.returncode, torn.stdout) == (2, "")
     assert text in (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
 
 

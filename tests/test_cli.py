@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from reports import report
 
-from optinspect import cli
+from optinspect import cli, writing
 from optinspect.commands import emit
 from optinspect.commands.emit import Output
 from optinspect.commands.options import parse_size
@@ -216,7 +216,7 @@ def test_no_half_report_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(emit.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     for existing in (False, True):
         path = tmp_path / "report.txt"
         if existing:
@@ -230,14 +230,14 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "report.txt"
     path.write_text("theirs")
     with pytest.raises(UsageError, match="exists already"):
-        emit.write_whole(path, "ours", overwrite=False)
+        writing.write_utf8(str(path), "ours", force=False)
     assert path.read_text() == "theirs"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, _, err = main(capsys, "show", SAMPLE, "-o", str(tmp_path / "no" / "report.txt"))
-    assert status == 2 and "not written" in err
+    assert status == 2 and "no such folder" in err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -124,6 +125,36 @@ def test_colour_can_be_forced_and_refused_but_never_gets_into_a_file(
     assert "\x1b" not in (tmp_path / "report.txt").read_text(encoding="utf-8")
 
 
+def test_no_row_at_all_is_told_as_few_are(printed: Callable[..., str]) -> None:
+    """Of every table that rows were taken from; one that has none is not shown at any limit."""
+    for words in (["show", SAMPLE], ["diff", SAMPLE, "sample_checkpoints/gpt_step50.pt"]):
+        none, one = (re.findall(rf"^{n} of ([\d,]+) rows shown$", printed(*words, "--limit", n), re.M) for n in "01")
+        assert none and {*one} <= {*none}
+    tables = json.loads(printed("show", SAMPLE, "--limit", "0", "--json"))["tables"]
+    assert all(rows == [] for rows in tables.values())
+
+
+@pytest.mark.parametrize("width", [40, 46, 60])
+def test_long_numbers_do_not_break_a_narrow_screen(width: int, printed: Callable[..., str]) -> None:
+    """An lr of 17 digits beside a weight decay: what does not fit is hidden, and named."""
+    for path in (SAMPLE, "sample_checkpoints/gpt_step40.pt", "sample_checkpoints/gan.pt"):
+        lines = printed("show", path, "--width", str(width)).splitlines()
+        tables = lines[lines.index("Groups") :]
+        assert max(map(len, tables)) <= width
+        assert "hidden at" in "".join(tables)
+
+
+@pytest.mark.parametrize("command", ["show", "diff", "explain", "replay", "rules"])
+def test_a_command_names_the_formats_that_it_has(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"rules": [], "diff": [SAMPLE, SAMPLE], "explain": [SAMPLE, "0"]}.get(command, [SAMPLE])
+    for form in ("xml", "sarif", "junit", "github"):
+        assert cli.main([command, *words, "-f", form]) == 2
+        told = capsys.readouterr().err.splitlines()[0]
+        assert told.startswith(f"--format {form}: ") and told.endswith("(expected table, json, csv, markdown)")
+    assert cli.main(["check", SAMPLE, "-f", "xml"]) == 2
+    assert "markdown, github, sarif, junit)" in capsys.readouterr().err
+
+
 def test_what_is_coloured_reads_the_same_without(printed: Callable[..., str]) -> None:
     for words in ([SAMPLE, "--tree"], [SAMPLE, "--tree", "--side-by-side"], [SAMPLE, CUT]):
         coloured = printed("show", *words, FORCE_COLOR="1", COLUMNS="130")
@@ -141,6 +172,9 @@ def test_columns_bound_every_line(columns: str, printed: Callable[..., str]) -> 
 # --- streams
 
 
+CLOSED = "stdout: not written: it is closed\nhint: use -o FILE\n"
+
+
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     line = command.replace("optinspect", shlex.join(PYTHON))
     return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
@@ -149,13 +183,17 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("command", "status", "err"),
     [
-        (f"optinspect show {SAMPLE} >&-", 0, ""),
-        (f"optinspect show {SAMPLE} >&- 2>&-", 0, ""),
+        (f"optinspect show {SAMPLE} >&-", 2, CLOSED),
+        (f"optinspect show {SAMPLE} --json >&-", 2, CLOSED),
+        (f"optinspect show {SAMPLE} -o - >&-", 2, CLOSED),
+        (f"optinspect show {SAMPLE} -q >&-", 0, ""),
+        (f"optinspect show {SAMPLE} >&- 2>&-", 2, ""),
         ("optinspect show no.pt 2>&-", 2, ""),
         ("optinspect show no.pt 2>/dev/full", 2, ""),
         (f"optinspect show {SAMPLE} no.pt -q 2>&-", 2, ""),
         (f"optinspect show {SAMPLE} <&-", 0, ""),
-        ("optinspect -V >&-", 0, ""),
+        ("optinspect -V >&-", 2, CLOSED),
+        ("optinspect --help >&-", 2, CLOSED),
     ],
 )
 def test_streams_that_are_closed(command: str, status: int, err: str) -> None:

@@ -87,6 +87,18 @@ def test_keys_of_the_user_do_not_hide_torchs_own() -> None:
     assert families({**group, **extra}, slots) == ("AdamW",)
 
 
+@pytest.mark.parametrize("decay", [0, 0.1])
+def test_rprop_with_a_weight_decay_is_one(decay: float) -> None:
+    """torch's has none; others write one beside the same settings and slots. What has no such slots is not claimed."""
+    group, slots = stepped(torch.optim.Rprop)
+    old = {key: value for key, value in group.items() if key in ("lr", "etas", "step_sizes")}
+    for settings in (group, old):
+        assert families({**settings, "weight_decay": decay}, slots) == ("Rprop",)
+        assert families({**settings, "weight_decay": decay}, {"step", "prev"}) == ()
+    assert families({"lr": 0.01, "weight_decay": decay}, slots) == ()
+    assert families({**group, "momentum": 0.9}, slots) == ()
+
+
 def test_lookalikes_are_not_claimed() -> None:
     hand_made = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     assert families(hand_made, MOMENTS) == ()

@@ -187,3 +187,39 @@ def test_a_directory_of_many_files_may_have_them_open() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 500 + SPARE
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Tokens(torch.nn.Module):
+    """Parameters of its own beside a layer, as the embeddings of DINOv2 and ViT have them; attention's own pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_token = torch.nn.Parameter(torch.zeros(1, 1, 8))
+        self.mask_token = torch.nn.Parameter(torch.zeros(1, 8))
+        self.patches = torch.nn.Linear(4, 8)
+        self.attention = torch.nn.MultiheadAttention(8, 2)
+
+
+LOST = {
+    "cls_token": "note",
+    "mask_token": "note",
+    "patches.weight": "warning",
+    "patches.bias": "warning",
+    "attention.in_proj_weight": "warning",
+    "attention.in_proj_bias": "warning",
+}
+
+
+@pytest.mark.parametrize("around", ["embeddings", ""], ids=["in a module", "at the top"])
+@pytest.mark.parametrize("lost", LOST)
+def test_a_token_that_no_step_used_is_no_half_of_a_layer(lost: str, around: str, tmp_path: Path) -> None:
+    """DINOv2 gives mask_token a gradient in pre-training only; a layer's weight and bias have one together."""
+    torch.manual_seed(4)
+    tokens = Tokens()
+    model = torch.nn.ModuleDict({around: tokens}) if around else tokens
+    optimizer = torch.optim.AdamW(model.named_parameters())
+    for name, parameter in tokens.named_parameters():
+        parameter.grad = None if name == lost else torch.randn(parameter.shape)
+    optimizer.step()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "c.pt")
+    assert found(tmp_path / "c.pt")["OI208"].severity.value == LOST[lost]

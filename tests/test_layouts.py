@@ -58,6 +58,37 @@ def trained(model: torch.nn.Module, make: Any = torch.optim.AdamW, steps: int = 
     return optimizer
 
 
+SHAPES = [(1, 16), (1, 1, 16), (3, 1, 4), (1, 5, 4), (6, 4), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:2], SHAPES[1:2]], ids=len)
+def test_the_shape_of_what_adafactor_factors_is_that_of_its_parameter(
+    save: Save, shapes: list[tuple[int, ...]]
+) -> None:
+    """torch keeps the dimension that a factor averages, transformers drops it: [1, 1] and [1, m] are both."""
+    parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+    own = torch.optim.Adafactor(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape)
+    own.step()
+    settings = {"lr": 1e-3, "eps": (1e-30, 1e-3), "clip_threshold": 1.0, "decay_rate": -0.8, "beta1": None}
+    settings |= {"weight_decay": 0.0, "scale_parameter": False, "relative_step": False, "warmup_init": False}
+    dropped = {
+        index: {
+            "step": 1,
+            "exp_avg_sq_row": torch.ones(shape[:-1]),
+            "exp_avg_sq_col": torch.ones(shape[:-2] + shape[-1:]),
+            "RMS": torch.tensor(1.0),
+        }
+        for index, shape in enumerate(shapes)
+    }
+    theirs = {"state": dropped, "param_groups": [settings | {"params": list(range(len(shapes)))}]}
+    for value in (own.state_dict(), theirs):
+        (optimizer,) = save({"optimizer": value}).optimizers
+        assert optimizer.families[0] == "Adafactor"
+        assert [parameter.shape for parameter in optimizer.parameters] == shapes
+
+
 def ref(*shape: int, dtype: str = "float32", value: bytes = b"") -> TensorRef:
     kind = DTYPES[dtype]
     size = max(int(np.prod(shape)), 1) * kind.itemsize

@@ -208,11 +208,11 @@ def test_a_missing_head_is_named_where_nothing_but_shapes_tell(tmp_path: Path) -
     source, model = Block(second_bias=False), Block()
     file = save(tmp_path / "c.pt", None, trained(source, adamw))
     with pytest.raises(
-        Mismatch, match=r"group 0: the model has 8, the file 7: one of .*`last.bias`.* missing in the file"
+        Mismatch, match=r"group 0: the optimizer has 8, the file 7: one of .*`last.bias`.* missing in the file"
     ):
         optinspect.load(adamw(model), file, model)
     grown = Block(head=True)
-    with pytest.raises(Mismatch, match=r"the model has 10, the file 7: .*missing in the file"):
+    with pytest.raises(Mismatch, match=r"the optimizer has 10, the file 7: .*missing in the file"):
         optinspect.load(adamw(grown), file, grown)
 
 

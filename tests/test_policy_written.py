@@ -129,7 +129,7 @@ EXPECTED = st.builds(
     groups=st.none() | st.integers(0, 10**9),
     lr=RANGES,
     weight_decay=RANGES,
-    min_step=st.none() | NUMBERS,
+    min_step=st.none() | st.integers(0, 10**20).map(float),
     moments=st.dictionaries(TEXTS, DTYPES.map(tuple), max_size=3).map(lambda found: tuple(found.items())),
     companions=st.lists(st.sampled_from(COMPANIONS), max_size=5, unique=True).map(tuple),
 ).filter(lambda each: each != Expected())

@@ -95,8 +95,12 @@ def test_the_highest_rank_is_left_out_first() -> None:
 @given(st.lists(st.floats(), min_size=1, max_size=5), st.integers(10, 60))
 def test_a_number_is_never_shortened(values: list[float], width: int) -> None:
     columns = tuple(Column(str(k), "x", Unit.REAL, 0) for k in range(len(values)))
-    lines = lay(Table("t", "T", columns, [dict(zip("01234", values, strict=False))]), Screen(width=width)).lines
-    assert lines[2].split() == [cell(value, Unit.REAL, UNICODE) for value in values]
+    laid = lay(Table("t", "T", columns, [dict(zip("01234", values, strict=False))]), Screen(width=width))
+    told = [cell(value, Unit.REAL, UNICODE) for value in values]
+    shown = len(values) - len(laid.hidden)
+    assert laid.lines[2].split() == told[:shown] and laid.hidden == list(columns[shown:])
+    assert shown == 1 or len(laid.lines[2]) <= width
+    assert shown == len(values) or len("  ".join(told[: shown + 1])) > width
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=120))

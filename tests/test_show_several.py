@@ -188,7 +188,7 @@ def test_a_damaged_newest_is_called_so(runs: Path, capsys: pytest.CaptureFixture
         (["--sort", "colour"], "--sort colour: no such column"),
         (["--group", "9"], "--group 9: no such group"),
         (["--table", "nothing"], "--table nothing: no such table"),
-        (["-o", "page.pt"], "page.pt: exists already"),
+        (["-o", "page.pt"], "-o page.pt: exists already"),
     ],
 )
 def test_what_no_file_can_answer_is_said_once(

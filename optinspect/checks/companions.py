@@ -1,4 +1,4 @@
-"""OI711 to OI716: what must come back beside model and optimizer: GradScaler, random states, averages."""
+"""OI711 to OI713 and OI715: what must come back beside model and optimizer: GradScaler, averages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from optinspect.checkpoint import Checkpoint, Companion, ModelState
+from optinspect.checkpoint import Checkpoint, ModelState
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.layouts.base import join, last
 from optinspect.opaque import Opaque
 from optinspect.report import Severity
 from optinspect.tensors import TensorRef
-
-CPU_SIZES = (5056, 5048)
-"""Bytes of torch.get_rng_state() (with and without the padding of older versions)."""
 
 
 @rule("OI711", Severity.ERROR, title="an impossible loss scale", repair="set scale to 65536, torch's initial value")
@@ -122,49 +119,6 @@ HALF = ("16", "16-mixed", "fp16", "float16", "half", "torch.float16")
 """How configurations spell it; "16-true" has no scaler."""
 
 
-@rule("OI714", Severity.WARNING, title="a random state of the wrong size")
-def random_state(context: Context) -> Iterable[Complaint]:
-    """torch's CPU random state has another number of bytes than torch.set_rng_state takes.
-
-    Why a resume breaks: set_rng_state raises "RNG state is wrong size".
-    Harmless when: the state is not restored.
-    Repair: save torch.get_rng_state() whole; do not gather it over ranks or slice it.
-    Seen: states that were cut or padded to be sent between ranks.
-    """
-    found = list(_states(context.facts.checkpoint.rng))
-    if not found:
-        raise Skip("no random state of torch's CPU generator in the file")
-    for route, tensor in found:
-        if tensor.numel not in CPU_SIZES:
-            yield Complaint(f"{tensor.numel:,} bytes ({CPU_SIZES[0]:,} expected)", route)
-
-
-def _states(companions: Iterable[Companion]) -> Iterator[tuple[str, TensorRef]]:
-    """What is torch's CPU state by its name."""
-    for each in companions:
-        name = last(each.route).lower()
-        cpu = name in ("torch", "cpu", "torch_rng", "torch_rng_state", "cpu_rng_state", "torch_state", "torch_cpu")
-        if cpu and isinstance(each.value, TensorRef):
-            yield each.route, each.value
-
-
-@rule("OI716", Severity.NOTE, title="no random state")
-def random_missing(context: Context) -> Iterable[Complaint]:
-    """A file that keeps everything else (scheduler, GradScaler, counters) has no random state.
-
-    Why it matters: dropout, augmentation and the order of the data differ after the resume: it is not bit for bit the
-    run that would have gone on.
-    Harmless when: seeds are set from the step count, or nothing is random.
-    Repair: save torch.get_rng_state(), the CUDA states, and those of numpy and random.
-    Seen: speculators#1026, ace#690, ms-swift#9935.
-    """
-    checkpoint = context.facts.checkpoint
-    if checkpoint.rng or not checkpoint.optimizers:
-        raise Skip("a random state is there" if checkpoint.rng else "no optimizer in the file")
-    if checkpoint.schedulers and checkpoint.scalers and checkpoint.counters:
-        yield Complaint("scheduler, GradScaler and counters are saved, but no random state", None)
-
-
 @rule("OI715", Severity.NOTE, title="an average that has not begun", requires=("OI104",))
 def average(context: Context) -> Iterable[Complaint]:
     """The averaged copy of the weights equals the weights in every tensor, or counts no updates, after many steps.
@@ -230,4 +184,4 @@ def _equal(figures: Figures, number: int, average: ModelState, other: int, model
     return len(known) > 1 and all(a == b for a, b in known)
 
 
-RULES: tuple[Rule, ...] = (scale, scaler_empty, scaler_missing, random_state, random_missing, average)
+RULES: tuple[Rule, ...] = (scale, scaler_empty, scaler_missing, average)

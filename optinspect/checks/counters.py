@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from math import isfinite, log2
+from math import isfinite
 
-from optinspect.checkpoint import Companion
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
 from optinspect.checks.courses import disagreeing, last_epoch
 from optinspect.checks.facts import Facts
+from optinspect.checks.skipped_steps import explained
 from optinspect.checks.values import BYTES, Found
 from optinspect.layouts.base import join, last
+from optinspect.plain import plain
 from optinspect.report import Severity
 from optinspect.subjects import Subject
-from optinspect.tensors import TensorRef
+from optinspect.tensors import CompositeRef, TensorRef
 
 LIMITS = {"float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
 """The count from which one more is lost in rounding."""
@@ -25,20 +26,17 @@ COUNTER = re.compile(
     r"(?:steps?|it|iters?|iterations?|iter_num|updates?)(?:_num|_count|_completed)?",
     re.IGNORECASE,
 )
-INITIAL_SCALE = 65536
-"""Of torch's GradScaler."""
 MOST_BATCHES = 128
 """A counter further ahead does not count batches of one step: the optimizer was begun anew."""
 COUNTS = ("OI401", "OI402", "OI403")
-AT_FIRST = 4
-"""Steps that a GradScaler may skip in any run: 65536 is halved about so often before float16 gradients fit."""
 
 
 @rule("OI401", Severity.ERROR, title="a step count is no count", requires=BYTES)
 def no_count(context: Context) -> Iterable[Complaint]:
-    """`step` is NaN, infinite, negative, or not a whole number.
+    """`step` is NaN, infinite, negative or not a whole number; or a text, a list, a tensor of several elements.
 
-    Why a resume breaks: bias corrections 1 − β^t become NaN or change their sign: one update destroys the weights.
+    Why a resume breaks: bias corrections 1 − β^t become NaN or change their sign: one update destroys the weights. What
+    is no number raises ValueError when it is loaded, or RuntimeError in the step.
     Harmless when: never.
     Repair: set every step to the number of updates that were done.
     Seen: counters that were averaged over ranks, initialised to −1, or cast with the rest of the state.
@@ -48,7 +46,22 @@ def no_count(context: Context) -> Iterable[Complaint]:
         step = subject.state.step
         if step is not None and (not isfinite(step) or step < 0 or step != int(step)):
             found.append((subject, "step", f"step is {step:g}"))
+        elif step is None and subject.state.slots.get("step") is not None and _counts(context, subject):
+            found.append((subject, "step", f"step is {_no_number(subject.state.slots['step'])} (one number expected)"))
     return context.each(found)
+
+
+def _counts(context: Context, subject: Subject) -> bool:
+    """Whether its optimizer is known to keep one number as `step`, and this is none that could not be read."""
+    description, stored = context.facts.description(subject), subject.state.slots["step"]
+    readable = not isinstance(stored, TensorRef | CompositeRef) or stored.numel != 1
+    return readable and description is not None and description.kind("step") == "scalar"
+
+
+def _no_number(stored: object) -> str:
+    if isinstance(stored, TensorRef | CompositeRef):
+        return f"of shape {list(stored.shape)}"
+    return f"{plain(stored, nodes=8)!r}"[:40]
 
 
 @rule("OI402", Severity.ERROR, title="a step count that cannot grow", requires=(*BYTES, "OI401"))
@@ -222,22 +235,6 @@ def stale(context: Context) -> Iterable[Complaint]:
 
 def _near(one: Witness, others: list[Witness], slack: float) -> bool:
     return any(abs(one.count - each.count) <= slack for each in others)
-
-
-def explained(facts: Facts, step: float, count: float) -> bool:
-    """Whether steps that a scaler skipped account for the difference: some in the beginning, a share of all, and what
-    its scale shows: each halving is a skipped step, and so is each growth that it took back.
-    """
-    seen = max((_halvings(each, count) for each in facts.checkpoint.scalers), default=0.0)
-    return step < count <= step + AT_FIRST + seen + facts.terms.thresholds.skipped_steps * count
-
-
-def _halvings(scaler: Companion, count: float) -> float:
-    held = scaler.value if isinstance(scaler.value, Mapping) else {}
-    scale, interval = held.get("scale"), held.get("growth_interval")
-    known = isinstance(scale, int | float) and 0 < scale < INITIAL_SCALE
-    grown = count / interval if isinstance(interval, int | float) and interval >= 1 else 0.0
-    return grown + (log2(INITIAL_SCALE / scale) if known and isinstance(scale, int | float) else 0.0)
 
 
 RULES: tuple[Rule, ...] = (no_count, saturated, reset, differ)

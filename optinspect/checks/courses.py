@@ -12,6 +12,7 @@ from optinspect.checks.facts import Facts
 from optinspect.explain_lr import FORMS
 from optinspect.layouts.base import Problems
 from optinspect.layouts.values import scalar
+from optinspect.plain import plain
 from optinspect.tensors import TensorRef
 
 RESTARTING = "CosineAnnealingWarmRestarts"
@@ -88,13 +89,43 @@ def moved(optimizer: OptimizerState, companion: Companion) -> bool:
 
 
 def wrong_number(value: Any) -> str | None:
-    """What in a list is no learning rate; None where all are, or where it is no list."""
+    """What in a list is no learning rate; None where all are, or where it is neither list nor text."""
+    if isinstance(value, str) or (isinstance(value, list | tuple) and not value):
+        return "a text" if value else "no numbers"
     for one in map(_read, value) if isinstance(value, list | tuple) else ():
         if isinstance(one, bool) or one is None or isinstance(one, str):
             return f"{one!r}"[:40]
         if isinstance(one, int | float) and not (isfinite(one) and one >= 0):
             return f"{one:g}"
     return None
+
+
+DIVISORS: Mapping[str, tuple[str, ...]] = {
+    "CosineAnnealingLR": ("T_max",),
+    "StepLR": ("step_size",),
+    "CyclicLR": ("total_size",),
+    RESTARTING: ("T_i",),
+}
+"""Lengths that the next step divides by. The other schedulers of torch take a length of 0 (measured on 2.13)."""
+
+
+def no_length(companion: Companion) -> Iterator[tuple[str, str]]:
+    """Key and value of a length that is 0, or of a text or None in its place."""
+    state = state_of(companion)
+    for key in DIVISORS.get(companion.name or "", ()):
+        if key in state and (state[key] is None or isinstance(state[key], str) or not _read(state[key])):
+            yield key, f"{state[key]!r} (a number that is not 0 expected)"[:60]
+
+
+def wrong_place(companion: Companion) -> Iterator[tuple[str, str]]:
+    """`last_epoch` and what it is, where the next step cannot add 1 to it, or it lies before the first step."""
+    state = state_of(companion)
+    epoch = state.get("last_epoch", 0)
+    if isinstance(epoch, int | float):
+        if not epoch >= -1:
+            yield "last_epoch", f"{epoch:g}"
+    elif isinstance(epoch, str | list | tuple | dict) or (epoch is None and companion.name is not None):
+        yield "last_epoch", f"{plain(epoch, nodes=8)!r}"[:40] + " (a number expected)"
 
 
 def state_of(companion: Companion) -> Mapping[Any, Any]:

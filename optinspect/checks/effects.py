@@ -1,4 +1,4 @@
-"""OI507 to OI510: hyperparameters that have no effect, or one out of all proportion."""
+"""OI507 to OI511: hyperparameters that have no effect, or one out of all proportion."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import isfinite
 
 from optinspect.checkpoint import ParamGroup
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
+from optinspect.checks.states import slots_kept
 from optinspect.checks.values import Found
 from optinspect.optimizers.recognise import LABELS
 from optinspect.report import Severity
@@ -163,4 +164,26 @@ def _absurd(group: ParamGroup, *, adam: bool, decoupled: bool) -> Iterator[tuple
         yield "weight_decay", f"{decay:g}: one step takes the weights away (lr is {rate:g})"
 
 
-RULES: tuple[Rule, ...] = (misspelt, eps_underflows, decay_inert, absurd)
+@rule("OI511", Severity.WARNING, title="a slot that the settings switch off", requires=("OI502", "OI505"))
+def unused(context: Context) -> Iterable[Complaint]:
+    """A group keeps a slot that its settings do not ask for: momentum buffers with momentum=0, RMSprop's grad_avg with
+    centered=False, a maximum with amsgrad=False.
+
+    Why a resume breaks: nothing is raised, but the run goes on by another rule than the one that filled the slot.
+    Harmless when: the setting was changed on purpose; then the slot only takes space.
+    Repair: set momentum, centered or amsgrad to what the run was configured with, or drop the slot.
+    Seen: settings of one run put on the state of another: those of the file replace those of the script.
+    """
+    found = []
+    kept = slots_kept(context.facts)
+    for number, optimizer, group in context.groups:
+        description, settings = context.facts.descriptions.get((number, group.number)), group.hyperparameters
+        for each in description.asked if description is not None and description.source == "torch.optim" else ():
+            scheduled = f"max_{each.key}" in settings  # OneCycle and Cyclic leave the bounds of what they move
+            if each.on(settings) is False and (number, group.number, each.slot) in kept and not scheduled:
+                told = f"{each.key}={settings[each.key]}, but {each.slot} is kept: its values will not be used"
+                found.append((number, optimizer, group, each.key, told))
+    return context.alike(found)
+
+
+RULES: tuple[Rule, ...] = (misspelt, eps_underflows, decay_inert, absurd, unused)

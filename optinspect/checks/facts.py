@@ -9,9 +9,10 @@ from functools import cached_property
 from math import isfinite
 
 from optinspect.checkpoint import Checkpoint, ModelEntry, OptimizerState, ParamGroup
+from optinspect.checks.bounds import standards
 from optinspect.checks.expected import Terms
 from optinspect.checks.integrity import Integrity, Watch
-from optinspect.checks.peculiar import Peculiar, look, standards
+from optinspect.checks.peculiar import Peculiar, look
 from optinspect.layouts.slots import tensor_class
 from optinspect.measurement import Bundle, Measured, measure
 from optinspect.naming import name_parameters
@@ -22,6 +23,9 @@ from optinspect.subjects import Subject, bundle_of, subjects_of
 from optinspect.tensors import CompositeRef, TensorRef
 
 Key = tuple[int | None, int]
+
+PAIRED = frozenset({"weight", "weights", "bias", "biases", "gamma", "beta", "w", "b"})
+"""Words in the own names of a layer's parameters: what uses one of them uses all."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,24 @@ class Facts:
                 found.setdefault((subject.optimizer, subject.named.name.rpartition(".")[0]), []).append(subject)
         return found
 
+    @cached_property
+    def containers(self) -> Set[str]:
+        """Modules that have others inside, as the names of the models' tensors and of the parameters show."""
+        names = [entry.name for model in self.checkpoint.models for entry in model.entries]
+        names += [subject.named.name for subject in self.subjects if subject.named.name]
+        found: set[str] = set()
+        for name in names:
+            around = name.rpartition(".")[0]
+            while around and (around := around.rpartition(".")[0]) not in found:
+                found.add(around)
+        return found
+
     def beside(self, subject: Subject) -> Sequence[Subject]:
-        """Other parameters of the same module. Where it has one only (a linear layer without a bias) and lies in a
-        numbered layer, those of the block around it. None where the name is not known.
+        """Other parameters of the same module, which are used where this one is. Where it has one only (a linear layer
+        without a bias) and lies in a numbered layer, those of the block around it. None where the name is not known.
+
+        A module that has layers inside and lies in no numbered one may hold parameters that have nothing to do with
+        each other, used in some runs and not in others (cls_token, mask_token): of these, only the pairs count.
         """
         if not subject.named.name:
             return ()
@@ -107,10 +126,17 @@ class Facts:
         others = [each for each in self.siblings[subject.optimizer, module] if each is not subject]
         block, _, called = module.rpartition(".")
         layered = any(part.isdigit() for part in block.split("."))
+        if not any(part.isdigit() for part in module.split(".")) and module in self.containers:
+            return [each for each in others if _paired(own) and _paired((each.named.name or "").rpartition(".")[2])]
         if others or not layered or called.isdigit() or own.isdigit():
             return others
         every = self.of_optimizer[subject.optimizer]
         return [each for each in every if each is not subject and (each.named.name or "").startswith(f"{block}.")]
+
+
+def _paired(own: str) -> bool:
+    """Whether a parameter's own name is that of a layer's ("weight", "in_proj_bias", "weight_ih_l0", "gamma")."""
+    return any(part in PAIRED for part in own.split("_"))
 
 
 def _by_keys(optimizer: OptimizerState, group: ParamGroup, slots: Set[str]) -> Optimizer | None:
@@ -120,10 +146,18 @@ def _by_keys(optimizer: OptimizerState, group: ParamGroup, slots: Set[str]) -> O
     return own[0] if len({one.name for one in own}) == 1 else None
 
 
-def gather(checkpoint: Checkpoint, progress: Callable[[int], None] | None = None, terms: Terms | None = None) -> Facts:
-    """Everything that the rules ask for. Raises FileChanged when the file is rewritten meanwhile."""
+def gather(
+    checkpoint: Checkpoint,
+    progress: Callable[[int], None] | None = None,
+    terms: Terms | None = None,
+    namings: tuple[Naming, ...] | None = None,
+) -> Facts:
+    """Everything that the rules ask for. Raises FileChanged when the file is rewritten meanwhile.
+
+    namings  of every optimizer where they are known better than the file alone tells them
+    """
     terms = terms or Terms()
-    namings = name_parameters(checkpoint, listed=terms.told)
+    namings = name_parameters(checkpoint, listed=terms.told) if namings is None else namings
     subjects = tuple(subjects_of(checkpoint, namings))
     loose = tuple(_loose(checkpoint, subjects))
     with Watch(checkpoint.trees) as watch:

@@ -68,7 +68,8 @@ def too_many(context: Context) -> Iterable[Complaint]:
     """The groups list a few parameters more than the model has tensors, and these have no state.
 
     Why a resume breaks: load_state_dict raises "doesn't match the size of optimizer's group".
-    Harmless when: the model that is resumed has them, and they are saved elsewhere.
+    Harmless when: the model that is resumed has them, and they are saved elsewhere: outside of the model in the same
+    file, then it is a note.
     Repair: take the numbers that have no weight out of `params`; they must count 0, 1, 2, … over all groups.
     Seen: parameters that were added to a group and never to the saved model (Lightning#6891, kohya#378).
     """
@@ -83,7 +84,12 @@ def too_many(context: Context) -> Iterable[Complaint]:
         if 0 < listed - supply <= min(len(idle), max(2, FEW * supply)):
             group = next(each for each in optimizer.groups if each.number == idle[-1].group)
             told = f"{listed:,} parameters are listed for {supply:,} tensors; {idle[-1].key!r:.40} has no state"
-            yield Complaint(told, context.group_route(optimizer, group, "params"), spots=((number,),))
+            route, held = context.group_route(optimizer, group, "params"), checkpoint.outside[: listed - supply]
+            if len(held) == listed - supply:
+                told += f" ({', '.join(each for each, _ in held)} of the file may be it)"
+                yield Complaint(told, route, None, (), Severity.NOTE)
+            else:
+                yield Complaint(told, route, spots=((number,),))
 
 
 def _trainable(entry: ModelEntry) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from optinspect.checkpoint import ModelState, OptimizerState
-from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
+from optinspect.checks.base import Complaint, Context, Rule, Skip, Spot, rule
 from optinspect.layouts.base import join
 from optinspect.report import Severity
 from optinspect.subjects import Subject
@@ -120,7 +120,8 @@ def weights_missing(context: Context) -> Iterable[Complaint]:
 
     Why a resume breaks: load_state_dict raises "doesn't match the size of optimizer's group", or the state is given to
     other parameters from there on.
-    Harmless when: the optimizer steps a model whose weights are saved elsewhere.
+    Harmless when: the optimizer steps a model whose weights are saved elsewhere. A tensor of that shape that lies
+    outside of the model may be the weight (a criterion's, a temperature): then it is a note.
     Repair: save the whole model; use the model class of the run that wrote the file.
     Seen: "loaded state dict contains a parameter group that doesn't match" in a dozen repositories (ray#28323).
     """
@@ -146,7 +147,24 @@ def weights_missing(context: Context) -> Iterable[Complaint]:
             severity = Severity.ERROR if alone else Severity.WARNING
             yield Complaint(told, join(optimizer.route, "state"), None, ((number,),), severity)
         else:
-            yield from context.each([(each, None, _unmatched(each.state.shape or (), taken, demand)) for each in lost])
+            held = _outside(context, lost)
+            gone = [each for each in lost if each.key not in held]
+            yield from context.each([(each, None, _unmatched(each.state.shape or (), taken, demand)) for each in gone])
+            for each in (one for one in lost if one.key in held):
+                text = f"no weight of shape {list(each.state.shape or ())} is left for it in the model"
+                yield context.about(each, f"{text}; {held[each.key]} may be it", severity=Severity.NOTE)
+
+
+def _outside(context: Context, lost: Sequence[Subject]) -> dict[Spot, str]:
+    """Those that a tensor outside of the models may be, one tensor each, with its route."""
+    left = list(context.facts.checkpoint.outside)
+    held: dict[Spot, str] = {}
+    for each in lost:
+        found = next(((route, shape) for route, shape in left if shape == each.state.shape), None)
+        if found is not None:
+            left.remove(found)
+            held[each.key] = found[0]
+    return held
 
 
 def _unmatched(shape: tuple[int, ...], models: Sequence[ModelState], demand: Counter[tuple[int, ...]]) -> str:

@@ -1,45 +1,22 @@
-"""What the rules on values want to know beyond statistics, seen in the same pass: an `extra` of measurement.
-
-    impossible pair   m² > C(t)·(v + q/(1 − β2)),  C(t) = (1−β1)²/(1−β2)·(1−r^t)/(1−r),  r = β1²/β2
-
-m exp_avg, v exp_avg_sq of one parameter from zero moments under constant β1, β2, whatever the gradients were;
-q the smallest subnormal of v's dtype, t the parameter's own steps, ≥ 1. With r = 1 the last factor is t.
-Source: the Cauchy–Schwarz inequality for Σ(1−β1)β1^(t−i)·g_i against Σ(1−β2)β2^(t−i)·g_i².
-"""
+"""What the rules on values want to know beyond statistics, seen in the same pass: an `extra` of measurement."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from optinspect.bundles import Bundle, Extra, Slot
-from optinspect.checkpoint import Checkpoint, ParamGroup
+from optinspect.checks.bounds import Standard
 from optinspect.decoding import Array
-from optinspect.subjects import Subject
 
-STANDARD = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "FusedAdam"})
-"""Optimizers whose two averages are the textbook's."""
-TOLERANCE: Mapping[str, float] = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 5e-2, "float16": 2e-2}
-"""By the coarser dtype of m and v. Excess measured on healthy runs: float32 1.7e-7 (1,000 steps), bfloat16 none after a
-cast, whose rounding alone allows 2.4e-2."""
-SUBNORMAL: Mapping[str, float] = {"float64": 4.9e-324, "float32": 1.4e-45, "bfloat16": 9.2e-41, "float16": 6.0e-8}
 HALF_ULP: Mapping[str, float] = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
 """Of 1.0: an update below this part of a weight leaves it where it is, by and large."""
 PEEK = 256
 MOST = 1 << 14
 """Elements of a block that are looked at again in float64."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """How the bound is taken of one parameter."""
-
-    bound: float
-    floor: float
-    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,70 +53,16 @@ def _sum(a: Mapping[Slot, int], b: Mapping[Slot, int]) -> Mapping[Slot, int]:
     return {slot: a.get(slot, 0) + b.get(slot, 0) for slot in (*a, *(key for key in b if key not in a))}
 
 
-def standards(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> Mapping[object, Standard]:
-    """The bound of every parameter that has one."""
-    found = ((each.key, _standard(checkpoint, each)) for each in subjects)
-    return {key: standard for key, standard in found if standard is not None}
-
-
-def _first_betas(checkpoint: Checkpoint, group: ParamGroup, now: float) -> tuple[float, float] | None:
-    """The lowest and the highest β1 of the run. OneCycle and Cyclic schedules move it between two bounds that they
-    leave in the groups; None where they move it and the bounds are not there.
-    """
-    bounds = [group.number_of(key) for key in ("base_momentum", "max_momentum")]
-    known = [each for each in bounds if each is not None and 0 <= each < 1]
-    moving = any(
-        each.name in ("OneCycleLR", "CyclicLR") and isinstance(each.value, dict) and each.value.get("cycle_momentum")
-        for each in checkpoint.schedulers
-    )
-    if len(known) == len(bounds):
-        return min(now, *known), max(now, *known)
-    return None if moving or any(each is not None for each in bounds) else (now, now)
-
-
-def _standard(checkpoint: Checkpoint, subject: Subject) -> Standard | None:
-    families = checkpoint.optimizers[subject.optimizer].families
-    betas, t = subject.group.hyperparameters.get("betas"), subject.state.step
-    m, v = subject.tensors.get("exp_avg"), subject.tensors.get("exp_avg_sq")
-    if not families or not STANDARD.issuperset(families) or m is None or v is None or t is None or not 1 <= t < 1e15:
-        return None
-    if not isinstance(betas, list | tuple) or not all(isinstance(b, float | int) and 0 <= b < 1 for b in betas):
-        return None
-    coarse = max((m.dtype.name, v.dtype.name), key=lambda name: TOLERANCE.get(name, 9.0))
-    if len(betas) != 2 or coarse not in TOLERANCE or v.dtype.name not in SUBNORMAL or m.shape != v.shape:
-        return None
-    first = _first_betas(checkpoint, subject.group, betas[0])
-    floor = SUBNORMAL[v.dtype.name] / (1 - betas[1])
-    return Standard(bound(first[1], betas[1], t, first[0]), floor, TOLERANCE[coarse]) if first is not None else None
-
-
-def bound(beta1: float, beta2: float, t: float, lowest: float | None = None) -> float:
-    """C(t): the largest m²/v that any gradients lead to.
-
-    With β1 anywhere from `lowest` to beta1 at each step, a gradient weighs at most (1 − lowest)·beta1^(t−i) in m: the
-    bound is weaker, of the same form.
-    """
-    ratio = beta1 * beta1 / beta2 if beta2 else (0.0 if not beta1 else float("inf"))
-    if ratio == float("inf"):
-        return ratio
-    series = t if ratio == 1 else (1 - _power(ratio, t)) / (1 - ratio)
-    return (1 - (beta1 if lowest is None else lowest)) ** 2 / (1 - beta2) * series
-
-
-def _power(base: float, exponent: float) -> float:
-    try:
-        return float(base**exponent)
-    except OverflowError:
-        return float("inf")
-
-
 def look(known: Mapping[object, Standard]) -> Extra:
     """The `extra` that fills Peculiar."""
 
     def extra(bundle: Bundle, blocks: Mapping[Slot, Array]) -> Peculiar:
         standard = known.get(bundle.key)
-        m, v, top = blocks.get("exp_avg"), blocks.get("exp_avg_sq"), blocks.get("max_exp_avg_sq")
-        impossible, ratio = (0, 0.0) if standard is None or m is None or v is None else _impossible(m, v, standard)
+        v, top = blocks.get("exp_avg_sq"), blocks.get("max_exp_avg_sq")
+        pair = (blocks.get(standard.mean), blocks.get(standard.square)) if standard is not None else (None, None)
+        impossible, ratio = (0, 0.0)
+        if standard is not None and pair[0] is not None and pair[1] is not None:
+            impossible, ratio = _impossible(pair[0], pair[1], standard)
         shrunk = 0 if v is None or top is None or v.dtype.kind != "f" else int(np.count_nonzero(top < v))
         fine, rough = dict[Slot, int](), dict[Slot, int]()
         for slot, count in _rough(bundle, blocks):

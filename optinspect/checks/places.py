@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from optinspect.checkpoint import ModelEntry
 from optinspect.checks.base import Complaint, Context, Rule, rule
+from optinspect.naming.question import Shape
+from optinspect.naming.runs import moved
 from optinspect.report import Severity
 from optinspect.subjects import Subject
 
 ENOUGH = 6
-"""Parameters of a group from which on two out of order are no order that somebody chose."""
+"""Parameters of a group with state from which on two out of order are no order that somebody chose."""
 DISPLACED = 0.1
 """Share of names out of order that looks like an exchange; more is another order, which people may choose."""
 
@@ -72,7 +74,7 @@ def _ascending(values: Sequence[int]) -> int:
 )
 def exchanged(context: Context) -> Iterable[Complaint]:
     """The states of a group have the shapes of the model's parameters in their order, but for two that have each
-    other's.
+    other's. Nothing is said where the modules listed in another order would account for it.
 
     Why a resume breaks: exchanged entries of `state` give each of the two the other's moments, and the first step
     raises a size mismatch.
@@ -92,15 +94,22 @@ def exchanged(context: Context) -> Iterable[Complaint]:
 
 
 def _swap(context: Context, members: Sequence[Subject], pool: Sequence[ModelEntry]) -> Iterable[Complaint]:
-    """A complaint where exactly two have each other's shape."""
+    """A complaint where exactly two of enough known ones have each other's shape, and no other order explains it."""
     shapes = [(each.state.shape, entry.shape) for each, entry in zip(members, pool, strict=True)]
+    if sum(own is not None for own, _ in shapes) < ENOUGH:
+        return
     off = [place for place, (own, due) in enumerate(shapes) if own is not None and own != due]
-    if len(off) == 2 and shapes[off[0]] == shapes[off[1]][::-1]:
+    if len(off) == 2 and shapes[off[0]] == shapes[off[1]][::-1] and not _another_order(shapes, pool):
         a, b = (pool[place].name for place in off)
         route = context.state_route(members[off[0]])
         yield Complaint(
             f"has the shape of {b}, whose state has that of {a}", route, a, tuple(members[p].key for p in off)
         )
+
+
+def _another_order(shapes: Sequence[tuple[Shape | None, Shape]], pool: Sequence[ModelEntry]) -> bool:
+    own, due = zip(*shapes, strict=True)
+    return moved(own, due, [entry.name.rpartition(".")[0] for entry in pool]) is not None
 
 
 RULES: tuple[Rule, ...] = (names_order, exchanged)

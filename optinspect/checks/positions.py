@@ -6,19 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from optinspect.checkpoint import Companion
 from optinspect.checks.base import Complaint, Context, Rule, Skip, rule
-from optinspect.checks.counters import COUNTS, explained
+from optinspect.checks.counters import COUNTS
 from optinspect.checks.courses import (
     RESTARTING,
     astray,
     disagreements,
     last_epoch,
     moved,
+    no_length,
     numbers,
     pairs,
     state_of,
     wrong_number,
+    wrong_place,
 )
 from optinspect.checks.facts import Facts
+from optinspect.checks.skipped_steps import explained
 from optinspect.layouts.base import last
 from optinspect.report import Severity
 
@@ -35,9 +38,11 @@ def some(context: Context) -> None:
 
 @rule("OI709", Severity.ERROR, title="impossible numbers in a scheduler", requires=("OI203", "OI206"))
 def numbers_wrong(context: Context) -> Iterable[Complaint]:
-    """`base_lrs` or `_last_lr` hold NaN, Inf, a negative number or none at all; or `last_epoch` is below −1.
+    """`base_lrs` or `_last_lr` hold NaN, Inf, a negative number, a text or none at all; `last_epoch` is below −1 or no
+    number; or a length by which the schedule divides is 0 (`T_max`, `step_size`, `total_size`, `T_i`).
 
-    Why a resume breaks: the next scheduler step sets the lr of every group from them.
+    Why a resume breaks: the next scheduler step sets the lr of every group from them, or raises TypeError, ValueError
+    or ZeroDivisionError.
     Harmless when: never.
     Repair: take the scheduler of the save before this one, or make a new one at last_epoch.
     Seen: schedules that divide by zero (a warm-up of no steps), states rebuilt by hand.
@@ -53,9 +58,8 @@ def numbers_wrong(context: Context) -> Iterable[Complaint]:
                 yield Complaint(f"{key} holds {wrong}", f"{companion.route}.{key}", spots=spots)
                 break
         else:
-            epoch = state.get("last_epoch")
-            if isinstance(epoch, int | float) and not epoch >= -1:
-                yield Complaint(f"last_epoch is {epoch:g}", f"{companion.route}.last_epoch", spots=spots)
+            for key, wrong in (*wrong_place(companion), *no_length(companion)):
+                yield Complaint(f"{key} is {wrong}", f"{companion.route}.{key}", spots=spots)
 
 
 @rule(

@@ -41,7 +41,8 @@ class _Run:
         causes = [code for code in one.requires if self.condemned.get(code)]
         spots = frozenset(spot for code in causes for spot in self.condemned[code])
         said = (*self.findings, *self.waived)
-        context = Context(self.facts, spots, tuple(each.where.route for each in said if each.where.route))
+        routes = (route for each in said for route in (each.where.route, *(place[0] for place in each.also)))
+        context = Context(self.facts, spots, tuple(filter(None, routes)))
         if not context.sound():
             self.skipped.append(Skipped(one.code, f"{causes[0]} names the cause"))
             return

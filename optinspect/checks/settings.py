@@ -10,6 +10,7 @@ from typing import Any
 
 from optinspect.checkpoint import OptimizerState, ParamGroup
 from optinspect.checks.base import Complaint, Context, Rule, rule
+from optinspect.checks.states import slots_kept
 from optinspect.checks.values import Found
 from optinspect.plain import plain
 from optinspect.report import Severity
@@ -178,22 +179,24 @@ def keys_missing(context: Context) -> Iterable[Complaint]:
     return context.alike(found)
 
 
-@rule("OI506", Severity.ERROR, title="amsgrad without its maximum", requires=("OI207", "OI208"))
-def amsgrad(context: Context) -> Iterable[Complaint]:
-    """A group says amsgrad=True, but its parameters keep no max_exp_avg_sq.
+@rule("OI506", Severity.ERROR, title="a setting asks for a slot that is not there", requires=("OI207", "OI208"))
+def unprovided(context: Context) -> Iterable[Complaint]:
+    """A group says amsgrad=True, but none of its parameters keeps a max_exp_avg_sq; or RMSprop's centered=True without
+    grad_avg, its momentum above 0 without momentum_buffer.
 
     Why a resume breaks: the step raises KeyError: 'max_exp_avg_sq'.
-    Harmless when: never; the reverse (a maximum that nobody asks for) only takes space.
-    Repair: set amsgrad=False, or max_exp_avg_sq to a copy of exp_avg_sq.
+    Harmless when: never. SGD makes its momentum_buffer anew; the reverse is OI511.
+    Repair: set amsgrad=False, or max_exp_avg_sq to a copy of exp_avg_sq; for RMSprop, centered=False or momentum=0.
     Seen: hyperparameters of one run put on the state of another: the flag travels with the file.
     """
     found: Found = []
+    kept = slots_kept(context.facts)
     for subject in context.subjects:
-        description = context.facts.description(subject)
-        slot = description.max_slot if description is not None else None
-        wanted = subject.group.hyperparameters.get("amsgrad") is True and slot is not None
-        if wanted and subject.state.present != "missing" and subject.state.slots.get(slot or "") is None:
-            found.append((subject, slot, f"amsgrad=True, but {slot} is missing"))
+        description, settings = context.facts.description(subject), subject.group.hyperparameters
+        for each in description.asked if description is not None and subject.state.present != "missing" else ():
+            provided = each.anew or (subject.optimizer, subject.group.number, each.slot) in kept
+            if each.on(settings) and not provided:
+                found.append((subject, each.slot, f"{each.key}={settings[each.key]}, but {each.slot} is missing"))
     return context.each(found)
 
 
@@ -203,5 +206,5 @@ RULES: tuple[Rule, ...] = (
     eps,
     weight_decay,
     keys_missing,
-    amsgrad,
+    unprovided,
 )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from optinspect.checks.base import Complaint, Context, Rule, Spot, rule
+from optinspect.checkpoint import ModelEntry
+from optinspect.checks.base import MANY, Complaint, Context, Rule, Spot, rule
 from optinspect.checks.values import BYTES, Found
+from optinspect.layouts.base import join
+from optinspect.plain import plain
 from optinspect.report import Severity
 from optinspect.subjects import Subject
-from optinspect.tensors import TensorRef
+from optinspect.tensors import CompositeRef, TensorRef, is_tensor
 
 TORCHS = "torch.optim"
 DIGITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 """Binary digits of a fraction."""
+WHOLE = ("int", "bool")
+"""Kinds of dtype without a fraction."""
 
 
 def _in_shape(context: Context, subject: Subject) -> dict[str, TensorRef]:
@@ -49,18 +54,21 @@ def slot_shapes(context: Context) -> Iterable[Complaint]:
     return context.each(found)
 
 
-@rule("OI308", Severity.WARNING, title="moments in a dtype that loses digits", requires=(*BYTES, "OI209"))
+@rule("OI308", Severity.WARNING, title="a dtype that loses digits", requires=(*BYTES, "OI209"))
 def slot_dtypes(context: Context) -> Iterable[Complaint]:
-    """A moment has fewer digits than its weight (float16 or bfloat16 beside float32), or is an integer (an error).
+    """A moment has fewer digits than its weight (float16 or bfloat16 beside float32); or it, or the weight that it
+    belongs to, is stored in whole numbers (an error).
 
     Why a resume breaks: load_state_dict casts it up without a word; the digits stay lost. In float16 squares below
-    6e-8 are 0 now.
+    6e-8 are 0 now; of weights in whole numbers nearly all are 0.
     Harmless when: an optimizer keeps low-precision moments by design: only torch's own are looked at.
     Repair: save the state as it is; do not call .half() or .bfloat16() on it.
     Seen: fairseq2#212, speculators#899 (a whole optimizer cast to bfloat16), ultralytics' fp16 saves.
     """
     found: Found = []
     whole: Found = []
+    weights: list[tuple[Subject, ModelEntry, int]] = []
+    stored = [(at, entry) for at, entry in context.facts.loose if _whole_weight(entry)]
     for subject in context.subjects:
         description = context.facts.description(subject)
         slots = _in_shape(context, subject)
@@ -68,8 +76,10 @@ def slot_dtypes(context: Context) -> Iterable[Complaint]:
             continue
         finest = max(DIGITS.get(tensor.dtype.name, 0) for tensor in slots.values())
         needed = max(finest, DIGITS.get(subject.weight.dtype.name, 0) if subject.weight else 0)
+        if subject.weight is None and finest and subject.state.shape:
+            weights += [(subject, entry, at) for at, entry in stored if entry.shape == subject.state.shape]
         for slot, tensor in slots.items():
-            if tensor.dtype.kind in ("int", "bool"):
+            if tensor.dtype.kind in WHOLE:
                 whole.append((subject, slot, f"{tensor.dtype.name}: a moment in whole numbers"))
             elif 0 < DIGITS.get(tensor.dtype.name, 0) < needed:
                 by_weight = subject.weight is not None and DIGITS.get(subject.weight.dtype.name) == needed
@@ -78,7 +88,22 @@ def slot_dtypes(context: Context) -> Iterable[Complaint]:
                 found.append((subject, slot, f"{tensor.dtype.name}: {digits} binary digits, where {of} {needed}"))
     for each in context.each(whole):
         yield replace(each, severity=Severity.ERROR)
+    lost = {entry.name: (subject.key, entry, at) for subject, entry, at in weights}
+    for key, entry, at in list(lost.values())[:MANY]:
+        dtype = entry.tensor.dtype.name if entry.tensor.dtype is not None else "int"
+        told = f"{dtype}: a weight in whole numbers, whose moments have fractions"
+        route = join(context.facts.checkpoint.models[at].route, entry.key)
+        yield Complaint(told, route, entry.name, (key,), Severity.ERROR)
     yield from context.each(found)
+
+
+def _whole_weight(entry: ModelEntry) -> bool:
+    """Whether a tensor of whole numbers is what became of a weight. Those of single bytes are quantised, and those
+    with the name of a buffer are one.
+    """
+    tensor, own = entry.tensor, entry.name.rpartition(".")[2]
+    whole = isinstance(tensor, TensorRef) and tensor.dtype.kind == "int" and tensor.dtype.itemsize > 1
+    return whole and own in ("weight", "bias")
 
 
 @rule("OI309", Severity.NOTE, title="load_state_dict will round the moments", requires=(*BYTES, "OI308"))
@@ -144,10 +169,11 @@ def shared(context: Context) -> Iterable[Complaint]:
 
 @rule("OI311", Severity.ERROR, title="a slot is no ordinary tensor", requires=(*BYTES, "OI307"))
 def ordinary(context: Context) -> Iterable[Complaint]:
-    """A moment is an expanded view (stride 0), or requires a gradient (a warning).
+    """A moment is an expanded view (stride 0), sparse, or no tensor at all; or it requires a gradient (a warning).
 
     Why a resume breaks: in-place updates of an expanded tensor raise "unsupported operation", or write one number for
-    all. A moment that requires a gradient keeps the graph of every step alive, or raises in the in-place update.
+    all; those of a sparse one raise NotImplementedError, of a number or list AttributeError. A moment that requires a
+    gradient keeps the graph of every step alive, or raises in the in-place update.
     Harmless when: torch's load clones the tensor, as it does where dtype or device change.
     Repair: `state[k] = state[k].detach().clone()` before saving.
     Seen: state built by hand with zeros(1).expand_as(p); differentiable optimizers.
@@ -160,9 +186,29 @@ def ordinary(context: Context) -> Iterable[Complaint]:
                 found.append((subject, slot, f"stride 0: {tensor.numel:,} elements share {_stored(tensor):,}"))
             elif tensor.requires_grad and not _differentiable(subject):
                 graph.append((subject, slot, "requires a gradient"))
+        found += [(subject, slot, told) for slot, told in _of_wrong_kind(context, subject)]
     yield from context.each(found)
     for each in context.each(graph):
         yield replace(each, severity=Severity.WARNING)
+
+
+def _of_wrong_kind(context: Context, subject: Subject) -> Iterator[tuple[str, str]]:
+    """Slots of torch's own optimizers that are dense tensors in every file that it writes, and here are not."""
+    description = context.facts.description(subject)
+    if description is None or description.source != TORCHS:
+        return
+    anew = {each.slot for each in description.asked if each.anew}  # SGD's is the gradient, and sparse where that is
+    for slot, value in subject.state.slots.items():
+        sparse = isinstance(value, CompositeRef) and value.kind.startswith("sparse")
+        if sparse and description.kind(slot) == "parameter" and slot not in anew:
+            yield slot, f"{value.kind} (a dense tensor expected)"
+        elif not is_tensor(value) and value is not None and slot != "step":
+            wanted = EXPECTED.get(description.kind(slot) or "other")
+            if wanted is not None and not (wanted == "a number" and isinstance(value, int | float)):
+                yield slot, f"{plain(value, nodes=8)!r}"[:40] + f" ({wanted} expected)"
+
+
+EXPECTED = {"parameter": "a tensor", "factored": "a tensor", "scalar": "a number"}
 
 
 def _stored(tensor: TensorRef) -> int:

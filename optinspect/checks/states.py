@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from optinspect.checkpoint import OptimizerState
 from optinspect.checks.base import Complaint, Context, Rule, rule
+from optinspect.checks.facts import Facts
 from optinspect.layouts.base import join
 from optinspect.report import Severity
 from optinspect.subjects import Subject
@@ -74,8 +75,8 @@ def state_missing(context: Context) -> Iterable[Complaint]:
 
     Why a resume breaks: its moments start again beside others that go on; DCP refuses such a file with "Missing key".
     A warning where another parameter of the same module has state, or where all norms and biases lack it while all
-    matrices have theirs; else a note.
-    Harmless when: it is frozen, or took part in no step yet (experts, unused heads).
+    matrices have theirs; else a note, as for a lone token beside others (cls_token, mask_token) in a module of layers.
+    Harmless when: it is frozen, or took part in no step yet (experts, unused heads, mask tokens).
     Repair: take the save before this one, or leave it to start again.
     Seen: Automodel#2071, prime-rl#3252, torchtitan#4474, xtuner#2018.
     """
@@ -96,7 +97,8 @@ def state_missing(context: Context) -> Iterable[Complaint]:
     yield from context.each([(each, None, "has no state, though others of its module have") for each in lost])
     if idle:
         names = ", ".join(each.label for each in idle[:3]) + (", …" if len(idle) > 3 else "")
-        told = f"{len(idle):,} parameters have no state (frozen, or in no step so far): {names}"
+        have = "parameter has" if len(idle) == 1 else "parameters have"
+        told = f"{len(idle):,} {have} no state (frozen, or in no step so far): {names}"
         yield context.about(idle[0], told, severity=Severity.NOTE)
 
 
@@ -113,24 +115,37 @@ def _vectors_lost(context: Context) -> Iterator[int]:
 
 @rule("OI209", Severity.ERROR, title="part of a parameter's state is missing", requires=("OI207", "OI208"))
 def slot_missing(context: Context) -> Iterable[Complaint]:
-    """A parameter lacks a slot that its optimizer always keeps, or has None in its place.
+    """A parameter lacks a slot that its optimizer always keeps, or has None in its place; or one that others of its
+    group have and a setting asks for (`centered`, `momentum`, `amsgrad`). Where none of them has it, OI506 says so.
 
-    Why a resume breaks: loading succeeds; the first step raises KeyError: 'exp_avg_sq'.
+    Why a resume breaks: loading succeeds; the first step raises KeyError: 'exp_avg_sq', or AssertionError (Adafactor).
     Harmless when: never, for the slots that are named here.
     Repair: take the save before this one, or delete the parameter's whole entry so that it starts again.
     Seen: state that was filtered or merged; optimizers of another class under the same keys.
     """
     found: list[tuple[Subject, str | None, str]] = []
+    kept = slots_kept(context.facts)
     for subject in context.subjects:
         description = context.facts.description(subject)
         if description is None or description.patterns or subject.state.present == "missing":
             continue
         held = {slot.partition(".")[0] for slot, value in subject.state.slots.items() if value is not None}
-        for slot in sorted(description.always - held):
-            if (description.source != TORCHS or slot == "step") and not _usual(context, subject, slot):
+        settings, rank = subject.group.hyperparameters, None if subject.shape is None else len(subject.shape)
+        asked = {each.slot for each in description.asked if not each.anew and each.on(settings)}
+        asked = {slot for slot in asked if (subject.optimizer, subject.group.number, slot) in kept}
+        needed = description.of_rank(rank, held) | asked
+        for slot in sorted((needed | description.always) - held):
+            optional = description.source != TORCHS or slot == "step"
+            if slot not in needed and optional and not _usual(context, subject, slot):
                 continue
             found.append((subject, slot, f"{slot} is {'None' if slot in subject.state.slots else 'missing'}"))
     yield from context.each(found)
+
+
+def slots_kept(facts: Facts) -> frozenset[tuple[int, int, str]]:
+    """(optimizer, group, slot) of what at least one parameter of the group has."""
+    members = ((each.optimizer, each.group.number, each.state.slots.items()) for each in facts.subjects)
+    return frozenset((n, group, slot) for n, group, slots in members for slot, value in slots if value is not None)
 
 
 def _usual(context: Context, subject: Subject, slot: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import inf
 
 from optinspect.checks.base import MANY, Complaint, Context, Rule, Skip, rule
 from optinspect.containers.wording import counted
 from optinspect.layouts.base import join
+from optinspect.optimizers import Optimizer
 from optinspect.report import Severity
 from optinspect.statistics import Statistics
 from optinspect.subjects import Subject
@@ -16,9 +18,10 @@ BYTES = ("OI101", "OI102", "OI103", "OI104")
 """A file whose bytes are wrong says nothing about the run."""
 SQUARES = frozenset(
     {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "exp_inf", "v", "exp_avg_sq_row", "exp_avg_sq_col"}
-    | {"row_var", "col_var", "variance"}
+    | {"acc_delta", "row_var", "col_var", "variance"}
 )
 """Slots that hold means or sums of squares, or absolute values, in every optimizer known."""
+ADAM = ("exp_avg", "exp_avg_sq")
 SMALL = ("float16", "float8_e4m3fn", "float8_e5m2")
 
 Found = list[tuple[Subject, str | None, str]]
@@ -100,24 +103,41 @@ def _loose(context: Context) -> Iterator[Complaint]:
         yield Complaint(told, join(model.route, entry.key), entry.name, (("tensor", entry.name),), severity)
 
 
-@rule("OI303", Severity.ERROR, title="a mean of squares is negative", requires=(*BYTES, "OI301"))
-def negative_squares(context: Context) -> Iterable[Complaint]:
-    """Elements of a second moment are below zero. −0.0 is zero.
+@rule("OI303", Severity.ERROR, title="values that a slot never has", requires=(*BYTES, "OI301"))
+def out_of_range(context: Context) -> Iterable[Complaint]:
+    """Elements of a second moment are below zero (−0.0 is zero); or another slot is outside of its range: Rprop's
+    step_size is above 0, NAdam's mu_product between 0 and 1 (and 0 when it has faded), ASGD's eta not negative.
 
-    Why a resume breaks: √v is NaN, and so is the parameter after the next step.
+    Why a resume breaks: √v is NaN, and so is the parameter after the next step. A step size of 0 or a wrong product
+    makes the next steps too small, too large, or turns them round.
     Harmless when: never: means of squares cannot be negative.
     Repair: take the save before this one.
     Seen: damaged tensors, wrong quantisation, custom kernels (tt-metal#46776, FlagGems#4988).
     """
     found: Found = []
     for subject in context.subjects:
+        known = context.facts.description(subject)
+        found += [(subject, slot, told) for slot, told in _outside(context, subject, known)]
         for slot, statistics in context.facts.statistics(subject).items():
-            tensor, known = subject.tensors.get(slot), context.facts.description(subject)
+            tensor = subject.tensors.get(slot)
             if known is not None and slot in known.signed:
                 continue
             if slot in SQUARES and tensor is not None and tensor.dtype.kind == "float" and (statistics.min or 0) < 0:
                 found.append((subject, slot, f"negative elements, the lowest {statistics.min:.3g}"))
     return context.each(found)
+
+
+def _outside(context: Context, subject: Subject, known: Optimizer | None) -> Iterator[tuple[str, str]]:
+    """Slots whose lowest or highest element is none that the optimizer leaves there after a step, and the element."""
+    step, settings = subject.state.step or 0, subject.group.hyperparameters
+    for slot, within in known.ranges.items() if known is not None and step >= 1 else ():
+        statistics, stored = context.facts.statistics(subject).get(slot), subject.state.slots.get(slot)
+        ends = (statistics.min, statistics.max) if statistics is not None else (stored,)
+        numbers = (one for one in ends if isinstance(one, int | float))
+        wrong = next((one for one in numbers if not within.takes(one, settings, step)), None)
+        if wrong is not None:
+            above = f"above {within.low:g}" if within.high == inf else f"between {within.low:g} and {within.high:g}"
+            yield slot, f"{wrong:g} ({above} expected)"
 
 
 @rule(
@@ -129,10 +149,10 @@ def negative_squares(context: Context) -> Iterable[Complaint]:
 def impossible_pair(context: Context) -> Iterable[Complaint]:
     """|exp_avg| exceeds what exp_avg_sq allows: m² ≤ C(t)·v holds for any gradients (Cauchy–Schwarz).
 
-        C(t) = (1−β1)²/(1−β2) · (1−r^t)/(1−r),  r = β1²/β2
+        C(t) = (1−β1)²/(1−β2) · (1−r^t)/(1−r),  r = β1²/β2;  for grad_avg and square_avg of RMSprop, C = 1
 
     Why a resume breaks: updates m̂/√v̂ are larger than Adam's bound: one of the two was scaled, flushed to zero, cut,
-    or belongs to another parameter or other betas.
+    or belongs to another parameter or other betas. RMSprop with centered=True takes √(square_avg − grad_avg²): NaN.
     Harmless when: β1 or β2 were changed by hand during the run (what OneCycle does to β1 is allowed for), or state was
     edited on purpose.
     Repair: take the save before this one, or set v to max(v, m²/C(t)), the smallest that is possible.
@@ -143,8 +163,10 @@ def impossible_pair(context: Context) -> Iterable[Complaint]:
         seen = context.facts.peculiar(subject.key)
         if seen.impossible:
             times = f"up to {seen.ratio:.3g} times" if seen.ratio < 1e18 else "far"
-            told = f"exp_avg is {times} beyond what exp_avg_sq allows in {counted(seen.impossible, 'element')}"
-            found.append((subject, "exp_avg", told))
+            known = context.facts.description(subject)
+            mean, square = (known.centred if known is not None and known.centred else ADAM)[:2]
+            told = f"{mean} is {times} beyond what {square} allows in {counted(seen.impossible, 'element')}"
+            found.append((subject, mean, told))
     return context.each(found)
 
 
@@ -196,6 +218,6 @@ def flushed(context: Context) -> Iterable[Complaint]:
     yield from context.each(found)
 
 
-RULES: tuple[Rule, ...] = (state_not_finite, weight_not_finite, negative_squares)
+RULES: tuple[Rule, ...] = (state_not_finite, weight_not_finite, out_of_range)
 BETWEEN: tuple[Rule, ...] = (impossible_pair, maximum_below, flushed)
 """On two slots beside each other: after what is wrong with one of them."""

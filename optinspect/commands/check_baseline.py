@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from optinspect import writing
 from optinspect.commands.baseline import Baseline, Entry
 from optinspect.commands.check_result import Checked
-from optinspect.commands.emit import write_whole
 from optinspect.commands.wording import counted
+from optinspect.containers.wording import line
+from optinspect.errors import UsageError
 from optinspect.render.places import told
 from optinspect.report import Column, Line, Table, Unit
 
@@ -64,6 +66,8 @@ def compare(path: str, checked: Sequence[Checked], *, update: bool, several: boo
     """What the baseline says of these checkpoints, and them with their known findings apart; with `update`, after
     writing it anew, which makes all findings known. Raises UnreadableFile, UsageError; what reading it raises.
     """
+    if update and not writing.is_ordinary(path):
+        raise UsageError(line(path, "--update-baseline cannot write it anew (a regular file expected)"))
     baseline = Baseline.read(path, may_be_new=update)
     split = [baseline.split(each) for each in checked]
     fixed, known = baseline.fixed(split), baseline.known(split)
@@ -71,7 +75,7 @@ def compare(path: str, checked: Sequence[Checked], *, update: bool, several: boo
         return Compared(baseline, fixed, known), split
     written = baseline.updated(split, several=several)
     if written.entries != baseline.entries or not Path(path).exists():
-        write_whole(Path(path), written.text, overwrite=True)
+        writing.write_utf8(path, written.text, force=True)
     return Compared(baseline, fixed, known, written), [written.split(each) for each in checked]
 
 

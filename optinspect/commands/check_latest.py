@@ -67,7 +67,9 @@ class Searched:
     def _verdict(self) -> Line:
         if self.chosen is None:
             count = len(self.results)
-            told = f"none of {counted(count, 'checkpoint')} passes" if count else "there is none"
+            unread = all(isinstance(each, Unread) for each in self.results)
+            none = f"none of {counted(count, 'checkpoint')} {'could be checked' if unread else 'passes'}"
+            told = none if count else "there is none"
             return Line("latest", f"{told} in {self.directory}", Severity.ERROR)
         row = next(each for each in self.found.candidates if each.path == self.chosen.path)
         step = f", step {row.known_step:,.0f}" if row.known_step is not None else ""

@@ -67,8 +67,8 @@ def report(
 
 
 def _status(checked: Sequence[Checked], unread: Sequence[Unread], searched: Searched | None, asked: Asked) -> int:
-    """Of --latest 0 where one passes: that others cannot be read is part of the answer."""
-    if searched is not None:
+    """Of --latest 0 where one passes: that others cannot be read is part of the answer, unless it is all there is."""
+    if searched is not None and (checked or not unread):
         return int(searched.chosen is None and not asked.exit_zero)
     if unread:
         return COULD_NOT_ANSWER
@@ -158,7 +158,9 @@ def _covered(checked: Sequence[Checked]) -> str:
     read = sum(each.outcome.read for each in checked)
     tensors = sum(each.outcome.tensors for each in checked)
     sums = f"{counted(records, 'checksum')} compared" if records else "no checksums in the file"
-    return f"{read:,} of {counted(tensors, 'tensor')}, every element; {sums}"
+    parts = tuple(dict.fromkeys(each.part for each in checked if each.part))
+    whose = f" that {some(parts, 2)} has" if parts else ""
+    return f"{read:,} of {counted(tensors, 'tensor')}, every element{whose}; {sums}"
 
 
 def _next(results: Sequence[Checked | Unread], findings: Sequence[Finding], chosen: Checked | None) -> str | None:
@@ -168,4 +170,6 @@ def _next(results: Sequence[Checked | Unread], findings: Sequence[Finding], chos
     if gravest is not None and chosen is None:
         return command_line("optinspect", "rules", gravest.rule)
     path = chosen.path if chosen is not None else results[0].path if results else None
-    return command_line("optinspect", "show", path) if path is not None else None
+    if path is None:
+        return None
+    return command_line("optinspect", "show", f"./{path}" if path.startswith("-") else path)  # else it is an option

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from optinspect.checkpoint import Checkpoint, Input
 from optinspect.checks import RULES, Outcome
+from optinspect.containers.wording import shortened
 from optinspect.errors import OptinspectError
 from optinspect.live.registry import MANUAL
 from optinspect.proof.findings import KINDS
 from optinspect.report import LEVELS, Failure, Finding, Severity
 
+MAX_PATH = 100_000
+NAME = 40
+"""Characters of a path's end by which a message is known to begin with it."""
 CODES = frozenset((*(rule.code for rule in (*RULES, *MANUAL)), *KINDS))
 
 
@@ -32,6 +36,8 @@ class Checked:
     known: tuple[Finding, ...] = ()
     resumed: str | None = None
     """What came of the step with --model."""
+    part: str = ""
+    """As in Checkpoint."""
 
     @classmethod
     def of(
@@ -43,7 +49,8 @@ class Checked:
         ignored: tuple[Finding, ...],
     ) -> Checked:
         inert = sum(len(tree.dangerous) for tree in checkpoint.trees)
-        return cls(path, checkpoint.inputs, bool(checkpoint.optimizers), inert, outcome, findings, ignored)
+        held = bool(checkpoint.optimizers)
+        return cls(path, checkpoint.inputs, held, inert, outcome, findings, ignored, part=checkpoint.part)
 
     def fails(self, level: str) -> bool:
         return any(finding.severity in LEVELS[level] for finding in self.findings)
@@ -75,8 +82,11 @@ class Unread:
 
     @property
     def reason(self) -> str:
-        """The message without the path."""
-        return self.problem.message.removeprefix(f"{self.path}: ")
+        """The message without the path, which stands there escaped, and without its beginning where it is long."""
+        told = self.problem.message.removeprefix(f"{self.path}: ")
+        path = shortened(self.path, MAX_PATH)
+        head, found, rest = told.partition(f"{path[-NAME:]}: ")
+        return rest if found and path.endswith(head.removeprefix("…") + path[-NAME:]) else told
 
     @property
     def failure(self) -> Failure:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from optinspect.commands.check_result import Checked, Unread
 from optinspect.commands.targets import Target
-from optinspect.errors import OptinspectError, UsageError
+from optinspect.errors import OptinspectError, UnknownRoute, UsageError
 
 
 class Asked(Protocol):
@@ -42,11 +42,17 @@ def agree(paths: Sequence[str], asked: Asked) -> None:
 
 
 def one(target: Target, check: Callable[[str], Checked], *, several: bool) -> Checked | Unread:
+    """What is said of one path. Raises what its only path raises, and what is no path's fault."""
     try:
         if target.problem is not None:
             raise target.problem
         return check(target.path)
     except OptinspectError as problem:
-        if not several:
+        if not several or is_of_call(problem):
             raise
         return Unread(target.path, problem)
+
+
+def is_of_call(problem: OptinspectError) -> bool:
+    """Whether it says nothing of any checkpoint: an option, the user's own function; each path would raise it again."""
+    return isinstance(problem, UsageError) and not isinstance(problem, UnknownRoute)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from optinspect import writing
 from optinspect.checks import RULES, Facts, gather, run
 from optinspect.commands import check_model, check_pair, check_report
 from optinspect.commands.check import Options, with_repair
 from optinspect.commands.check_choice import Choice
 from optinspect.commands.check_result import Checked
-from optinspect.commands.emit import spare_inputs, write_whole
+from optinspect.commands.emit import spare_inputs
 from optinspect.commands.progress import Progress
 from optinspect.commands.wording import command_line
 from optinspect.containers.wording import line
@@ -36,15 +37,14 @@ def build(
         raise UsageError(told, hint="leave --select, --ignore, --fail-on, --config, --previous, --model and such out")
     if len(paths) != 1:
         raise UsageError("--write-config describes one checkpoint", hint="give the one that the others should be like")
-    target = Path(file or NAMES[0])
-    if target.exists() and not force:
-        raise UsageError(line(target, "exists already"), hint="add --force to replace it, or -o FILE to write another")
+    target = NAMES[0] if file is None else file
+    writing.check(target, force=force, hint="add --force to replace it, or -o FILE to write another")
     with options.open(paths[0], options.model_state, shown=options.progress) as checkpoint:
         with Progress("checking", sum(each.bytes for each in checkpoint.inputs), shown=options.progress) as progress:
             facts = gather(checkpoint, progress.add)
         _refuse_errors(paths[0], facts)
         text = policy_text(described_by(facts), Path(paths[0]).name, options.model_key, options.optimizer_key)
-        policy = read_policy(text, str(target))
+        policy = read_policy(text, target)
         outcome = run(RULES, replace(facts, terms=policy.terms))
         for tree in checkpoint.trees:
             tree.verify_unchanged()
@@ -55,14 +55,15 @@ def build(
     outcome = replace(outcome, skipped=(*outcome.skipped, *alone))
     checked = Checked.of(paths[0], checkpoint, outcome, tuple(map(with_repair, outcome.findings)), ())
     report = check_report.report([checked], options)
-    spare_inputs(target, report)
+    spare_inputs(Path(target), report)
     beside = ("--model-state", options.model_state) if options.model_state else ()
-    write_whole(target, text, overwrite=force)
+    writing.write_utf8(target, text, force=force)
+    again = command_line("optinspect", "check", paths[0], *beside, "--config", target)
     return replace(
         report,
-        summary={**report.summary, "policy": {"path": str(target), "accepted": []}},
+        summary={**report.summary, "policy": {"path": target, "accepted": []}},
         footer=(*report.footer, Line("written", f"{target}: what this checkpoint is, as a policy that it passes")),
-        next_command=command_line("optinspect", "check", paths[0], *beside, "--config", str(target)),
+        next_command=again if writing.is_ordinary(target) else None,
     )
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 
 from optinspect.render import RENDERERS
-from optinspect.render.base import everything
 
 
 def formats() -> list[str]:
-    return [each.name for each in RENDERERS if each.accepts is everything]
+    return [each.name for each in RENDERERS if each.only is None]
 
 
 def check_formats() -> list[str]:
-    return [each.name for each in RENDERERS]
+    return [each.name for each in RENDERERS if each.suits("check")]
 
 
 def levels() -> list[str]:

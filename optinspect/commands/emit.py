@@ -1,21 +1,19 @@
-"""Report → the chosen format → stdout or a file. The only place that writes."""
+"""Report → the chosen format → stdout or a file."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optinspect import writing
 from optinspect.commands import job_page
 from optinspect.commands.streams import write_out, write_path
 from optinspect.containers.wording import line
-from optinspect.errors import OptinspectError, UnreadableFile, UsageError
+from optinspect.errors import OptinspectError, UsageError
 from optinspect.render import RENDERERS, Renderer, Screen
-from optinspect.render.base import is_check
 from optinspect.report import Failure, Report
 
 UNBOUNDED = 0
@@ -42,13 +40,11 @@ class Output:
     quiet: bool = False
     summary: str | None = None
 
-    def check(self) -> Renderer:
+    def check(self, command: str) -> Renderer:
         """Everything that can be refused before the work is done. Raises UsageError."""
-        renderer = next((each for each in RENDERERS if each.name == self.format), None)
-        if renderer is None:
-            raise UsageError(f"--format {self.format}: no such format (there are {_names(RENDERERS)})")
-        if self.file is not None and not self.force and Path(self.file).exists():
-            raise UsageError(f"{self.file}: exists already", hint="add --force to replace it")
+        renderer = _renderer(self.format, command)
+        if self.file is not None:
+            writing.check(self.file, force=self.force, where=f"-o {self.file}")
         if self.summary is not None:
             job_page.usable(self.summary)
         return renderer
@@ -56,17 +52,15 @@ class Output:
 
 def emit(report: Report, output: Output) -> None:
     """Write the report. Raises UsageError for a table or format it does not have, UnreadableFile on a failed write."""
-    renderer = output.check()
+    renderer = output.check(report.command)
     for written in (output.file, output.summary):
         if written is not None:
             spare_inputs(Path(written), report)
-    if not renderer.accepts(report):
-        raise UsageError(f"--format {output.format}: not for `{report.command}`", hint="use --format json")
     text = renderer.render(_chosen(report, output, renderer), screen(output))
     if output.summary is not None:  # before the report: stdout holds either that or an error
         job_page.tell(output.summary, report)
     if output.file is not None:
-        write_whole(Path(output.file), text, overwrite=output.force)
+        writing.write_utf8(output.file, text, force=output.force)
     elif not output.quiet or output.format != "table":
         write_out(text)
     if output.quiet and report.answer is not None and (output.file is not None or output.format == "table"):
@@ -78,7 +72,7 @@ def refuse(command: str, subject: str, problem: OptinspectError, output: Output)
 
     Raises as `emit` does. Of a call that was not understood nothing is written.
     """
-    if isinstance(problem, UsageError) or output.check().accepts is not is_check:
+    if isinstance(problem, UsageError) or not output.check(command).only:
         return
     failure = Failure(subject, problem.kind, problem.message, problem.hint)
     report = Report(command, problem.status, (), {"fail_on": "never"}, failures=(failure,))
@@ -87,9 +81,9 @@ def refuse(command: str, subject: str, problem: OptinspectError, output: Output)
 
 def spare_inputs(path: Path, report: Report) -> None:
     """The report must not replace what it reports on, whatever --force says."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     for each in (*(one.path for one in report.inputs), *(one.input for one in report.failures)):
-        source = Path(each).resolve()
+        source = Path(os.path.realpath(each))
         if source == target or (source in target.parents and target.exists()):
             raise UsageError(line(path, "is an input of this report"), hint="choose another name for the report")
 
@@ -98,10 +92,12 @@ def _chosen(report: Report, output: Output, renderer: Renderer) -> Report:
     """The report with only the table asked for."""
     keys = [table.key for table in report.tables]
     if output.table is None:
-        if renderer.single and len(keys) != 1:
-            raise UsageError(f"--format {renderer.name} holds one table", hint=f"add --table {'|'.join(keys)}")
+        findings = report.command == "check"  # which no table holds: its only one is not what is asked for
+        if renderer.single and (len(keys) != 1 or findings):
+            hint = f"add --table {'|'.join(keys)}" + ("; findings are in --format json" if findings else "")
+            raise UsageError(f"--format {renderer.name} holds one table", hint=hint)
         return report
-    if renderer.accepts is is_check:
+    if renderer.only:
         raise UsageError(f"--table {output.table}: --format {renderer.name} holds findings, not tables")
     if output.table not in keys:
         raise UsageError(f"--table {output.table}: no such table (this report has {', '.join(keys)})")
@@ -124,44 +120,11 @@ def screen(output: Output) -> Screen:
     return Screen(width=None if width in (None, UNBOUNDED) else width, colour=colour, encoding=encoding)
 
 
-def write_whole(path: Path, text: str, *, overwrite: bool) -> None:
-    """All of `text` in `path` or nothing: written beside it, then moved over it in one step."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="", errors="backslashreplace") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _allow_as_umask(Path(temporary))
-        _move(Path(temporary), path, overwrite)
-    except OSError as problem:
-        raise UnreadableFile(line(path, f"not written: {problem.strerror or problem}")) from problem
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
-
-
-def _move(source: Path, path: Path, overwrite: bool) -> None:
-    """Without `overwrite`, a file that appeared meanwhile is kept: a hard link refuses to replace."""
-    if overwrite:
-        source.replace(path)
-        return
-    try:
-        os.link(source, path)
-    except FileExistsError:
-        raise UsageError(line(path, "exists already"), hint="add --force to replace it") from None
-    except OSError:  # a file system without hard links
-        source.replace(path)
-
-
-def _allow_as_umask(path: Path) -> None:
-    """mkstemp makes files that only their owner may read; a report is an ordinary file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
-
-
-def _names(renderers: tuple[Renderer, ...]) -> str:
-    return ", ".join(each.name for each in renderers)
+def _renderer(form: str, command: str) -> Renderer:
+    """Raises UsageError for a format that the command does not have."""
+    has = [each for each in RENDERERS if each.suits(command)]
+    found = next((each for each in RENDERERS if each.name == form), None)
+    if found is None or found not in has:
+        why = "no such format" if found is None else f"not for `{command}`"
+        raise UsageError(f"--format {form:.40}: {why} (expected {', '.join(each.name for each in has)})")
+    return found

@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from optinspect.checkpoint import Checkpoint
 from optinspect.checks.counters import COUNTER
+from optinspect.commands.check_run import is_of_call
 from optinspect.directories.search import Place, Search
-from optinspect.errors import LimitExceeded, OptinspectError
+from optinspect.errors import LimitExceeded, OptinspectError, UnknownRoute
 from optinspect.layouts.base import last
 
 BY_STEP, BY_EPOCH, BY_NAME, BY_TIME = "step in the file", "epoch in the file", "name", "modification time"
@@ -67,7 +68,10 @@ class Found:
 
 
 def find(directory: str, opened: Callable[[str], Checkpoint]) -> Found:
-    """Everything in the directory that is, or was meant to be, a checkpoint; each is opened. Raises UnreadableFile."""
+    """Everything in the directory that is, or was meant to be, a checkpoint; each is opened.
+
+    Raises UnreadableFile for what is no directory, UsageError for options that suit no checkpoint.
+    """
     search = Search()
     found = Found()
     without: list[Candidate] = []
@@ -94,8 +98,11 @@ def _look(place: Place, opened: Callable[[str], Checkpoint]) -> tuple[Candidate 
             whole = bool(checkpoint.optimizers or checkpoint.problems)
             return Candidate(place.path, modified, *_stated(checkpoint), bool(checkpoint.models)), whole
     except OptinspectError as problem:
+        if is_of_call(problem):
+            raise
         told = Candidate(place.path, modified, problem=problem)
-        return (told, True) if place.sure or isinstance(problem, LimitExceeded) else (None, False)
+        readable = isinstance(problem, LimitExceeded) or (isinstance(problem, UnknownRoute) and bool(problem.found))
+        return (told, True) if place.sure or readable else (None, False)
 
 
 def _stated(checkpoint: Checkpoint) -> tuple[float | None, float | None]:

@@ -175,7 +175,7 @@ Format = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 File = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE, whole or not at all."),
+    typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE, whole or not at all; - is stdout."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Let -o replace a file.")]
 OneTable = Annotated[

@@ -57,7 +57,7 @@ def saved(checkpoint: Checkpoint, replayed: Replayed, options: Options) -> tuple
         return ()
     from optinspect.replaying.saving import save  # noqa: PLC0415
 
-    notes = save(options.save, checkpoint, replayed, scheduler=options.scheduler)
+    notes = save(options.save, checkpoint, replayed, scheduler=options.scheduler, force=options.force)
     return (Line("saved", options.save), *(Line("saved", note) for note in notes))
 
 

@@ -69,9 +69,7 @@ class Selection:
         if self.sort is not None:
             tables = _sorted(tables, self.sort)
         if self.limit is not None:
-            tables = [
-                replace(table, rows=table.rows[: self.limit], total=table.total or len(table.rows)) for table in tables
-            ]
+            tables = [_limited(table, self.limit) for table in tables]
         if self.columns:
             from optinspect.commands import columns  # noqa: PLC0415
 
@@ -94,6 +92,11 @@ def _like(name: str, glob: str) -> bool:
     from optinspect.commands.folded_names import matcher  # noqa: PLC0415
 
     return matcher(glob)(name)
+
+
+def _limited(table: Table, limit: int) -> Table:
+    count = len(table.rows)
+    return replace(table, rows=table.rows[:limit], total=table.total or count, limited=count > limit)
 
 
 def _sorted(tables: Sequence[Table], order: str) -> list[Table]:

@@ -12,8 +12,9 @@ from math import hypot, sqrt
 from typing import Any
 
 from optinspect.commands import collapse_cells as cells
+from optinspect.commands.collapse_lists import folds
 from optinspect.commands.facts import Facts
-from optinspect.commands.folded_names import fold
+from optinspect.commands.folded_names import Fold, fold
 from optinspect.commands.show_statistics import figures, summed
 from optinspect.report import Column, Table, Unit
 
@@ -35,6 +36,8 @@ class Folding:
     """Cells that follow from several columns at once."""
     named: bool = True
     extra: tuple[Column, ...] = ()
+    member: str = ""
+    """The column, one of `alike`, that may hold a member of a list: its numbers fold as those of the name do."""
 
 
 def _statistics(_: Facts, rows: Sequence[Row]) -> Row:
@@ -90,6 +93,7 @@ FOLDINGS: Mapping[str, Folding] = {
         ("optimizer", "kind", "slot", "dtype", "shape", "problem"),
         {"index": cells.numbers},
         _statistics,
+        member="slot",
     ),
     "dead": Folding(
         ("optimizer", "shape", "slots", "dead_row_ranges", "dead_channel_ranges", "problem"),
@@ -109,19 +113,25 @@ def collapsed(facts: Facts, table: Table) -> Table:
     folding = FOLDINGS.get(table.key)
     if folding is None:
         return table
-    names = [row["name"] if folding.named else None for row in table.rows]
-    found = fold(names, [_key(row, folding) for row in table.rows])
+    found = _folds(table, folding)
     if len(found) == len(table.rows):
         return table
     merges = {column.key: folding.merged.get(column.key, cells.span) for column in table.columns}
     merges |= dict.fromkeys(folding.alike, _first) | {"name": cells.nothing}
     rows = []
-    for each in found:
+    for each, named in found:
         members = [table.rows[position] for position in each.members]
         row = _alone(members[0]) if len(members) == 1 else _merged(facts, folding, members, merges)
-        rows.append(row | {"folded": len(members)} | ({"name": each.name} if folding.named else {}))
+        rows.append({**row, "folded": len(members), **named})
     note = _note(table, len(rows))
     return replace(table, columns=_columns(table, folding), rows=rows, total=None, notes=(*table.notes, note))
+
+
+def _folds(table: Table, folding: Folding) -> list[tuple[Fold, Row]]:
+    """What folds, with the cells that say which rows it is of."""
+    if folding.named:
+        return folds(table.rows, folding.member, lambda row: _key(row, folding))
+    return [(each, {}) for each in fold([None] * len(table.rows), [_key(row, folding) for row in table.rows])]
 
 
 def _key(row: Row, folding: Folding) -> str:

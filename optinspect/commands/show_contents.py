@@ -91,7 +91,8 @@ def _model(model: ModelState) -> str:
         counted(tied, "tied name") if tied else "",
         f'prefix "{model.prefix}" taken off' if model.prefix else "",
     )
-    return _at(model.route) + ", ".join(fact for fact in facts if fact)
+    route = model.route or some((entry.name for entry in model.entries if entry.beside), 4)
+    return _at(route) + ", ".join(fact for fact in facts if fact)
 
 
 def _optimizer(optimizer: OptimizerState) -> str:

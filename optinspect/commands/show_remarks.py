@@ -62,7 +62,8 @@ def covered(facts: Facts) -> Line:
         return Line("covered", f"{what}; there is no state tensor to measure")
     size = bytes_of(sum(tensor.nbytes for tensor in read))
     told = f"{len(read):,} of {counted(total, 'state tensor')}"
-    told += f", every element ({size}){_sampled(facts)}" if read else ""
+    whose = f" that {facts.checkpoint.part} has" if facts.checkpoint.part else ""
+    told += f", every element{whose} ({size}){_sampled(facts)}" if read else ""
     told += f", and {counted(weighed, 'tensor')} of the model" if weighed else ""
     unchecked = any(tree.integrity == "crc32" for tree in facts.checkpoint.trees)
     return Line("covered", f"{told}; checksums of the data were not compared" if unchecked else told)

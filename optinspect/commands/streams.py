@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TextIO
 
 from optinspect.errors import UnreadableFile
 
 
 def provide() -> None:
-    """Give a process that was started without stdout or stderr (`>&-`, a service) one that forgets.
+    """Give a process that was started without stdout or stderr (`>&-`, a service) one that refuses, one that forgets.
 
     Else the next file that is opened, a checkpoint, would get the number of what is missing.
     """
-    if sys.stdout is None:
-        sys.stdout = _nowhere()
+    if sys.stdout is None:  # whoever asks for a report and cannot get it is told so: not open for writing
+        sys.stdout = _null(os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = _nowhere()
+        sys.stderr = _null(os.O_WRONLY)
 
 
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w", encoding="utf-8")
+def _null(access: int) -> TextIO:
+    return os.fdopen(os.open(os.devnull, access), "w", encoding="utf-8")
 
 
 def forget(stream: TextIO) -> None:
@@ -46,6 +46,8 @@ def _writing() -> Iterator[None]:
 
 
 def unwritten(problem: OSError) -> UnreadableFile:
+    if problem.errno == errno.EBADF:
+        return UnreadableFile("stdout: not written: it is closed", hint="use -o FILE")
     return UnreadableFile(f"stdout: not written: {problem.strerror or problem}", hint="use -o FILE on another disk")
 
 

@@ -11,6 +11,7 @@ from optinspect.commands.options import parse_count
 from optinspect.commands.selection import Selection
 from optinspect.errors import UsageError
 from optinspect.report import Report
+from optinspect.writing import is_stdout
 
 if TYPE_CHECKING:
     from optinspect.commands.conditions import Condition
@@ -38,9 +39,11 @@ def output_of(
     quiet: bool = False,
     summary: str | None = None,
 ) -> Output:
-    """Where the report goes, from the words of the command line. Raises UsageError."""
+    """Where the report goes, from the words of the command line; stdout by name is stdout. Raises UsageError."""
     if json and form not in ("table", "json"):  # "table" may be the default
         raise UsageError(f"--json: not with --format {form:.40}", hint="leave out one of them")
+    if file is not None and is_stdout(file):
+        file = None
     return Output("json" if json else form, file, force, table, parse_count("--width", width), quiet, summary)
 
 

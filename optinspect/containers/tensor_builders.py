@@ -16,6 +16,8 @@ from optinspect.tensors import DTYPES, CompositeRef, DType, Storage, TensorRef
 
 _META = "a meta tensor: it has a shape but no values"
 _PLAIN_CLASSES = frozenset(("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"))
+_PLACEMENTS = frozenset(("Replicate", "Shard", "_StridedShard"))
+"""How a DTensor lies on its ranks where the values are those of the whole; under "Partial" they are yet to be added."""
 _FIELDS = {
     "sparse_coo": ("indices", "values"),
     "sparse_csr": ("crow_indices", "col_indices", "values"),
@@ -150,8 +152,22 @@ def subclass(m: Machine, arguments: tuple[Any, ...]) -> Any:
         raise NotPlain
     made = function.builder(m, inner)
     if isinstance(made, CompositeRef) and not made.parts and kind.name not in _PLAIN_CLASSES:
-        return _composite(m, kind.name, made.shape, made.dtype, _attributes(state))
+        fields = _attributes(state)
+        return _whole(made, fields) or _composite(m, kind.name, made.shape, made.dtype, fields)
     return made
+
+
+def _whole(outer: CompositeRef, fields: Mapping[str, Any]) -> TensorRef | CompositeRef | None:
+    """What one rank has of a DTensor or ShardedTensor, where that is all of it; None for a part or a partial sum."""
+    local = fields.get("_local_tensor", fields.get("shard_0"))
+    if not isinstance(local, TensorRef | CompositeRef) or local.shape != outer.shape:
+        return None
+    spec = fields.get("_spec")
+    placements = spec.attribute("placements") if isinstance(spec, Opaque) else None
+    held = placements if isinstance(placements, tuple | list) else ()
+    names = [one.name.rpartition(".")[2] if isinstance(one, Opaque) else "" for one in held]
+    known = bool(names) and _PLACEMENTS.issuperset(names)
+    return local if known or "shard_0" in fields else None
 
 
 def _attributes(state: Any) -> dict[str, Any]:

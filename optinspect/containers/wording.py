@@ -9,7 +9,8 @@ from optinspect.errors import MAX_MESSAGE
 
 def printable(text: str, limit: int = 60) -> str:
     """`text` with control, format and surrogate characters escaped, cut to `limit` characters."""
-    visible = "".join(c if c.isprintable() else _escaped(c) for c in text[: limit + 1])
+    head = text[: limit + 1]
+    visible = head if head.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in head)
     return visible if len(visible) <= limit else visible[: limit - 1] + "…"
 
 

@@ -21,7 +21,9 @@ from optinspect.directories.dcp import Distributed
 from optinspect.directories.dcp_safetensors import HuggingFaceStorage
 from optinspect.directories.deepspeed import DeepSpeed
 from optinspect.directories.folder import DiskFolder, Folder, ZipFolder, allow_open, read_json
+from optinspect.directories.order_fits import Shape, Stepped
 from optinspect.directories.others import StableBaselines, Torchtune
+from optinspect.directories.rank_files import marked, others
 from optinspect.directories.ranks import Ranks
 from optinspect.directories.trainer import Peft, Pretrained, Trainer
 from optinspect.directories.universal import Universal
@@ -32,7 +34,15 @@ from optinspect.layouts import find
 from optinspect.layouts.base import Wanted
 from optinspect.layouts.dictionary import DICTIONARY
 
-__all__ = ["DIRECTORIES", "DirectoryLayout", "config_of", "open_archive", "open_folder", "with_neighbours"]
+__all__ = [
+    "DIRECTORIES",
+    "DirectoryLayout",
+    "config_of",
+    "open_archive",
+    "open_folder",
+    "with_neighbours",
+    "with_ranks",
+]
 
 DIRECTORIES: tuple[DirectoryLayout, ...] = (
     Distributed(),
@@ -104,9 +114,24 @@ def open_folder(
             if packed is None:
                 raise
             return packed
-        checkpoint = with_neighbours(find([(role, tree)], model_key=model_key, optimizer_key=optimizer_key))
+        found = find([(role, tree)], model_key=model_key, optimizer_key=optimizer_key)
+        checkpoint = marked(with_neighbours(found))
         stack.pop_all()
     return checkpoint
+
+
+def with_ranks(checkpoint: Checkpoint, limits: Limits, wanted: Wanted) -> Checkpoint:
+    """A file that is one rank's: with those of the other ranks that lie beside it, or marked as a part."""
+    found = others(checkpoint)
+    if found is None:
+        return marked(checkpoint)
+    folder, layout = found
+    allow_open(len(folder.files))
+    (given,) = checkpoint.inputs
+    together = _opened(folder, layout, given.role, limits, wanted)
+    checkpoint.close()
+    (of_all,) = together.inputs
+    return replace(together, inputs=(replace(of_all, path=given.path, container=given.container),))
 
 
 def _opened(
@@ -131,7 +156,7 @@ def _opened(
         given = Input(role, folder.path, tree.container, layout.name, tree.size, tree.byteorder, files)
         models = tuple(_told(model, found, _stepped(checkpoint)) for model in checkpoint.models)
         stack.pop_all()  # the checkpoint's tree holds them from here on
-    return replace(checkpoint, inputs=(given,), trees=(tree,), models=models)
+    return marked(replace(checkpoint, inputs=(given,), trees=(tree,), models=models))
 
 
 def _nothing(session: Session) -> OptinspectError:
@@ -141,13 +166,15 @@ def _nothing(session: Session) -> OptinspectError:
     return UnreadableFile(line(session.folder.path, why), hint="check the files in it, or copy them again")
 
 
-def _stepped(checkpoint: Checkpoint) -> module_order.Shapes:
-    return frozenset(
-        p.shape for optimizer in checkpoint.optimizers for p in optimizer.parameters if p.shape is not None
-    )
+def _stepped(checkpoint: Checkpoint) -> Stepped:
+    groups: dict[tuple[int, int], list[Shape | None]] = {}
+    for number, optimizer in enumerate(checkpoint.optimizers):
+        for parameter in optimizer.parameters:
+            groups.setdefault((number, parameter.group), []).append(parameter.shape)
+    return tuple(groups.values())
 
 
-def _told(model: ModelState, found: Found, stepped: module_order.Shapes) -> ModelState:
+def _told(model: ModelState, found: Found, stepped: Stepped) -> ModelState:
     """What the directory knows of a model beyond its tensors: its order, its role, its buffers."""
     key = next((key for key in found.root if model.route == key or model.route.startswith((f"{key}.", f"{key}["))), "")
     if key in found.roles:
@@ -164,8 +191,11 @@ def with_neighbours(checkpoint: Checkpoint) -> Checkpoint:
     """A file's models in module order, where config.json beside it or the names tell the architecture."""
     if all(model.ordered for model in checkpoint.models):
         return checkpoint
+    stepped = _stepped(checkpoint)
     models = tuple(
-        model if model.ordered else module_order.restored(model, config_of(checkpoint.inputs[model.input].path))
+        model
+        if model.ordered
+        else module_order.restored(model, config_of(checkpoint.inputs[model.input].path), stepped)
         for model in checkpoint.models
     )
     return replace(checkpoint, models=models)

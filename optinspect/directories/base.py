@@ -5,6 +5,7 @@ Folder ──layout.gather(Session)──▶ Found{root, …} ──▶ Checkpoi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -96,7 +97,7 @@ class Session:
         except LimitExceeded:
             raise
         except OptinspectError as error:
-            self.problem(kind_of(error), name, error.message)
+            self.problem(kind_of(error), name, found_in(error, name))
             return None
 
     def problem(self, kind: Kind, name: str, message: str) -> None:
@@ -120,12 +121,18 @@ class Session:
         try:
             value = read_json(self.folder, name)
         except OptinspectError as error:
-            self.problem(kind_of(error), name, error.message)
+            self.problem(kind_of(error), name, found_in(error, name))
             return {}
         if not isinstance(value, dict):
             self.problem("integrity", name, "no JSON object")
             return {}
         return value
+
+
+def found_in(error: OptinspectError, name: str) -> str:
+    """What was found in a file whose name is said beside it: without the path that the message begins with."""
+    before, at, found = error.message.partition(f"{printable(name, 200)}: ")
+    return found if at and (not before or before.endswith((os.sep, ": "))) else error.message
 
 
 def kind_of(error: OptinspectError) -> Kind:

@@ -18,7 +18,7 @@ from optinspect.containers.geometry import contiguous
 from optinspect.containers.source import Source
 from optinspect.containers.wording import line, printable
 from optinspect.directories import dcp_metadata
-from optinspect.directories.base import Found, Session
+from optinspect.directories.base import Found, Session, found_in
 from optinspect.directories.dcp_archives import Archives
 from optinspect.directories.dcp_metadata import MODULE, Chunk, Metadata, Object, Place, Shape, Tensor
 from optinspect.directories.folder import Folder
@@ -109,7 +109,7 @@ class _Values:
         try:
             source = self.session.folder.source(name)
         except OptinspectError as error:
-            self.session.problem("missing", name, error.message)
+            self.session.problem("missing", name, found_in(error, name))
             return None
         tree = Tree(source.path, "distcp", source.size, None, integrity="none", held=source.held)
         self.session.add(name, tree)
@@ -133,7 +133,7 @@ class _Values:
         except LimitExceeded:
             raise
         except OptinspectError as error:
-            self.session.problem("integrity", entry.key, error.message)
+            self.session.problem("integrity", entry.key, found_in(error, entry.key[:60]))
             return None
 
     def _tensor(self, entry: Tensor) -> TensorRef:

@@ -9,6 +9,7 @@ from typing import Any
 OPTIMIZER = ("optimizer.", "optim.")
 FLAT = ("state.", "param_groups.")
 MODEL = "model."
+MAX_DEPTH = 100
 
 
 class _Listed(dict[Any, Any]):
@@ -20,7 +21,7 @@ def nested(values: Mapping[str, Any], paths: Mapping[str, tuple[Any, ...]]) -> d
     root: dict[str, Any] = {}
     for key, value in values.items():
         _put(root, paths.get(key) or _guessed(key), value)
-    return {key: _settled(key, value) for key, value in root.items()}
+    return _with_states({key: _settled(key, value) for key, value in root.items()})
 
 
 def _guessed(key: str) -> tuple[str, ...]:
@@ -45,11 +46,23 @@ def _put(root: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
 
 def _settled(key: Any, value: Any, depth: int = 0) -> Any:
     """Lists as lists; the state's numbers, which were made text, as numbers."""
-    if not isinstance(value, dict) or depth > 100:
+    if not isinstance(value, dict) or depth > MAX_DEPTH:
         return value
     inner = {name: _settled(name, item, depth + 1) for name, item in value.items()}
     if isinstance(value, _Listed):
         return [inner[place] for place in sorted(inner)]
+    inner = _with_states(inner)
     if key == "state" and inner and all(isinstance(name, str) and name.isdecimal() for name in inner):
         return {int(name): item for name, item in inner.items()}
     return inner
+
+
+def _with_states(held: dict[Any, Any]) -> dict[Any, Any]:
+    """An optimizer's `state` where it was empty: a dict without members leaves no key behind when it is flattened.
+
+    load_state_dict finds it all the same: torch.distributed.checkpoint fills the dicts that its caller made.
+    """
+    groups = held.get("param_groups")
+    if "state" in held or not isinstance(groups, list) or not groups:
+        return held
+    return {"state": {}, **held} if all(isinstance(one, dict) and "params" in one for one in groups) else held

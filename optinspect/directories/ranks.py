@@ -39,9 +39,11 @@ class Ranks:
         families = {(m["stem"], m["end"]) if (m := RANK.fullmatch(name)) else None for name in saved}
         return len(saved) > 1 and len(families) == 1 and None not in families
 
-    def gather(self, session: Session) -> Found:
-        """Raises what opening the first file raises where none can be opened."""
-        named = sorted((int(m["rank"]), m[0]) for name in session.folder.files if (m := RANK.fullmatch(name)))
+    def gather(self, session: Session, names: Sequence[str] | None = None) -> Found:
+        """Of all files in the folder, or of `names`. Raises what opening the first file raises where none can be
+        opened."""
+        given = session.folder.files if names is None else names
+        named = sorted((int(m["rank"]), m[0]) for name in given if (m := RANK.fullmatch(name)))
         roots = {rank: tree.root for rank, name in named if (tree := session.try_open(name)) is not None}
         for rank in sorted(set(range(named[-1][0] + 1)) - {rank for rank, _ in named}):
             session.problem("missing", f"rank {rank}", "its file is not in the directory")
@@ -79,6 +81,9 @@ class _Joined:
     def join(self, values: Sequence[Any], route: str, depth: int) -> Any:
         """The values that all ranks have at one route, as one."""
         first = values[0]
+        whole = next((value for value in values if isinstance(value, TensorRef)), None)
+        if whole is not None and any(isinstance(value, CompositeRef) for value in values):
+            return whole  # a short one lies on one rank, and the others have nothing of it
         if isinstance(first, CompositeRef) and all(isinstance(value, CompositeRef) for value in values):
             return joined(values)
         if isinstance(first, dict) and depth < MAX_DEPTH and all(isinstance(value, dict) for value in values):

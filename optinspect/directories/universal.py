@@ -11,7 +11,7 @@ from typing import Any
 
 from optinspect.containers.geometry import contiguous
 from optinspect.containers.raw import elements_of
-from optinspect.directories.base import Found, Session
+from optinspect.directories.base import Found, Session, found_in
 from optinspect.directories.folder import Folder, read_text
 from optinspect.directories.trainer import COMPANIONS, STATE, companions
 from optinspect.directories.zero_files import MODEL
@@ -110,7 +110,7 @@ def _value(session: Session, name: str) -> Any:
     except LimitExceeded:
         raise
     except OptinspectError as error:
-        session.problem("missing", name, error.message)
+        session.problem("missing", name, found_in(error, name))
         return None
 
 

@@ -52,7 +52,7 @@ def joined(parts: Sequence[Checkpoint]) -> Checkpoint:
 
 def _only_models(part: Checkpoint) -> Checkpoint:
     """What a `model_state` input is asked for; a full checkpoint given there keeps its optimizers to itself."""
-    return replace(part, optimizers=(), schedulers=(), scalers=(), rng=(), counters={}, other={})
+    return replace(part, optimizers=(), schedulers=(), scalers=(), rng=(), counters={}, other={}, outside=())
 
 
 def _numbered(part: Checkpoint, number: int) -> Checkpoint:
@@ -95,4 +95,6 @@ def merged(parts: Sequence[Checkpoint]) -> Checkpoint:
         problems=tuple(problem for part in parts for problem in part.problems),
         notes=tuple(note for part in parts for note in part.notes),
         trees=tuple(tree for part in parts for tree in part.trees),
+        part=next((part.part for part in parts if part.part), ""),
+        outside=tuple(each for part in parts for each in part.outside),
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from optinspect.checkpoint import ModelState, OptimizerState
 from optinspect.containers.wording import line
-from optinspect.errors import UsageError
+from optinspect.errors import UnknownRoute
 from optinspect.layouts.base import last
 from optinspect.layouts.recognition import AVERAGED, COPY, MODEL_NAMES, PARTS
 from optinspect.routes import same_route
@@ -17,16 +17,17 @@ Found = TypeVar("Found", ModelState, OptimizerState)
 
 
 def wanted(found: Sequence[Found], key: str | None, option: str, path: str) -> tuple[Found, ...]:
-    """All of them, or the one that the caller named. Raises UsageError with the routes there are."""
+    """All of them, or the one that the caller named. Raises UnknownRoute with the routes there are."""
     if key is None:
         return tuple(found)
     chosen = tuple(one for one in found if same_route(one.route, key))
     if chosen:
         return chosen
-    routes = ", ".join(one.route or "the file itself" for one in found) or "none"
+    routes = [one.route or "the file itself" for one in found]
     what = option.removeprefix("--").removesuffix("-key")
     hint = f"use {option} {found[0].route}" if found and found[0].route else f"leave {option} out"
-    raise UsageError(line(path, f"no {what} at '{key[:60]}' (found: {routes})"), hint=hint)
+    told = f"no {what} at '{key[:60]}' (found: {', '.join(routes) or 'none'})"
+    raise UnknownRoute(line(path, told), routes, hint=hint)
 
 
 def like_models(models: Sequence[ModelState]) -> tuple[list[ModelState], list[ModelState]]:

@@ -102,7 +102,9 @@ def is_scaler(value: object, route: str) -> bool:
 
 
 def is_rng(value: object, route: str) -> bool:
-    """Mersenne states of Python and numpy by their form; torch's byte tensors by form and name."""
+    """Mersenne states of Python and numpy by their form; torch's byte tensors by form and name, even where a cast has
+    made numbers of the bytes.
+    """
     members = sequence(value)
     if members is not None:
         return _is_mersenne(members) or (
@@ -111,7 +113,13 @@ def is_rng(value: object, route: str) -> bool:
     held = mapping(value)
     if held is not None:  # numpy's newer get_state(legacy=False)
         return held.get("bit_generator") is not None and "state" in held
-    return is_bytes(value) and (_about_rng(route) or value.shape in ((5056,), (816,)))  # type: ignore[attr-defined]
+    known = is_bytes(value) and value.shape in ((5056,), (816,))  # type: ignore[attr-defined]
+    return known or (may_be_rng(value) and _about_rng(route))
+
+
+def may_be_rng(value: object) -> bool:
+    """Bytes, or as many numbers as the state of torch's CPU generator has bytes."""
+    return is_bytes(value) or (isinstance(value, TensorRef) and value.shape in ((5056,), (5048,)))
 
 
 def _about_rng(route: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from optinspect.checkpoint import Checkpoint, Companion, ModelState, OptimizerState, ParamGroup
 from optinspect.containers.base import Tree
-from optinspect.layouts import choice, companions, models, modules, optimizer_states
+from optinspect.layouts import beside, choice, companions, models, modules, optimizer_states
 from optinspect.layouts.base import Problems, Wanted, children, is_container, join, last, mapping, only_tensors
 from optinspect.layouts.flattened import is_flattened, unflattened
 from optinspect.layouts.groups import Groups
@@ -56,11 +56,15 @@ class _Finder:
         )
         strong, weak = (every, []) if self.wanted.model_key else choice.like_models(every)
         chosen = choice.wanted(strong, self.wanted.model_key, "--model-key", self.tree.path)
-        told, notes = choice.with_roles(chosen, optimizers, self.tree.root)
+        told, notes = choice.with_roles(chosen, [one for one, _ in read], self.tree.root)
         if self.wanted.model_key:
             told, notes = [replace(model, role="model") for model in chosen], []
         counters, other = self._rest()
         self._expected_optimizer(optimizers)
+        groups = beside.groups_in(other, weak)
+        taken = () if self.wanted.model_key else beside.fitting(groups, _trained(told), optimizers)
+        told += [_beside(self._built(named, route)) for route, named in _by_route(taken)]
+        other = other | {model.route: f"{len(model.entries)} tensors" for model in weak}
         return Checkpoint(
             inputs=(),
             models=tuple(told),
@@ -69,10 +73,11 @@ class _Finder:
             scalers=self._companions("scaler"),
             rng=self._companions("rng"),
             counters=counters,
-            other=other | {model.route: f"{len(model.entries)} tensors" for model in weak},
+            other={route: value for route, value in other.items() if route not in {each.taken for each in taken}},
             opaque=self.tree.opaque,
             problems=(*self.tree.problems, *self.problems.all()),
             notes=(*self.tree.notes, *self.notes, *notes),
+            outside=beside.outside(each for each in groups if each not in taken),
         )
 
     def _nodes(self, *roles: str) -> list[Node]:
@@ -170,6 +175,22 @@ class _Finder:
                 self.notes.append(
                     f"'{key}' holds no optimizer's state_dict" + (": it is None" if value is None else "")
                 )
+
+
+def _beside(model: ModelState) -> ModelState:
+    return replace(model, entries=tuple(replace(entry, beside=True) for entry in model.entries))
+
+
+def _trained(found: list[ModelState]) -> list[ModelState]:
+    return [model for model in found if model.role == "model"]
+
+
+def _by_route(groups: Sequence[beside.Group]) -> list[tuple[str, list[models.Named]]]:
+    """Tensors that stand alone in one dict are one model."""
+    found: dict[str, list[models.Named]] = {}
+    for each in groups:
+        found.setdefault(each.route, []).extend(each.named)
+    return list(found.items())
 
 
 def _class_in_route(node: Node) -> str | None:

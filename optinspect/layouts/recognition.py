@@ -41,6 +41,12 @@ PARTS = re.compile(r"\.|^(?:weight|bias|kernel|scale|embedding|gamma|beta)$")
 COPY = re.compile(
     r"(?:^|[._])(?:best|target|teacher|momentum_encoder|old|prev(?:ious)?|initial|init|reference|ref)(?:$|[._])"
 )
+RECORDS = re.compile(
+    r"(?:^|_)(?:best|loss|losses|metrics?|acc|accuracy|scores?|error|perplexity|ppl|reward|returns?|time|lr|norm|"
+    r"mean|std|var|min|max|total|history)(?:$|_)",
+    re.IGNORECASE,
+)
+"""A number that a script keeps of its run or its data: the loss of the last step, the best so far."""
 PARAMETER_LISTS = re.compile(r"^(?:model_?)?(?:params?|parameters|weights|model|state_dict)$", re.IGNORECASE)
 OPTIMIZER_NAMES = re.compile(r"^(?:optim(?:izer)?s?|opt)(?:_state(?:_dict)?s?)?$", re.IGNORECASE)
 

@@ -90,13 +90,25 @@ def shape_of(slots: Mapping[str, Any], optimizer: Optimizer | None) -> tuple[Sha
 
 
 def _from_factors(slots: Mapping[str, Any], optimizer: Optimizer | None) -> Shape | None:
-    """Rows [..., n, 1] and columns [..., 1, m], or [..., n] and [..., m], belong to [..., n, m]."""
+    """Rows [..., n, 1] and columns [..., 1, m], or [..., n] and [..., m], belong to [..., n, m].
+
+    Rows [1, 1] and columns [1, m] are both: torch keeps the dimension that it averages, all others drop it.
+    """
     row, column = (slots.get(name) for name in (optimizer and optimizer.factors) or ("", ""))
     if not isinstance(row, TensorRef) or not isinstance(column, TensorRef) or len(row.shape) != len(column.shape):
         return None
-    if len(row.shape) >= 2 and row.shape[-1] == 1 and column.shape[-2] == 1 and row.shape[:-2] == column.shape[:-2]:
-        return (*row.shape[:-1], column.shape[-1])
-    return (*row.shape, column.shape[-1]) if row.shape and row.shape[:-1] == column.shape[:-1] else None
+    kept, dropped = _with_kept(row.shape, column.shape), _with_dropped(row.shape, column.shape)
+    own = optimizer is not None and optimizer.source == "torch.optim"
+    return (kept or dropped) if own else (dropped or kept)
+
+
+def _with_kept(row: Shape, column: Shape) -> Shape | None:
+    fits = len(row) >= 2 and row[-1] == 1 and column[-2] == 1 and row[:-2] == column[:-2]
+    return (*row[:-1], column[-1]) if fits else None
+
+
+def _with_dropped(row: Shape, column: Shape) -> Shape | None:
+    return (*row, column[-1]) if row and row[:-1] == column[:-1] else None
 
 
 def _unknown_shape(slots: Mapping[str, Any], shape: Shape | None, most: int) -> tuple[Shape | None, bool]:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from optinspect.layouts.base import children, is_container, join, only_tensors
-from optinspect.layouts.companions import is_bytes
+from optinspect.layouts.companions import may_be_rng
 from optinspect.layouts.recognition import Role, role_of
 from optinspect.tensors import is_tensor
 
@@ -84,7 +84,7 @@ def _members(node: Node) -> list[Node]:
         if node.role == "model":
             worth = is_container(item) and not only_tensors(item)
         else:
-            worth = is_container(item) or is_bytes(item)
+            worth = is_container(item) or may_be_rng(item)
         if worth:
             node.members.append(Node(join(node.route, key), item, node.depth + 1, key, node))
     return node.members

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from optinspect.live.case import Case
-from optinspect.live.misfit import Misfit, Reaction, joined, listed
+from optinspect.live.members import Members
+from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed
 from optinspect.live.rule import LiveRule, Told, live_rule
 from optinspect.live.ties import ties
 from optinspect.report import Severity
@@ -22,14 +24,21 @@ def tied(told: Told, case: Case) -> Iterator[Misfit]:
     Repair: call the model's tie_weights() before the optimizer is made.
     Seen: Automodel#2571, transformers#38870, torchtitan#3764.
     """
+    route = case.model.route if case.model else None
+    by_message: dict[str, list[list[str]]] = {}
     for names, message in ties(case):
-        yield told(
-            f"{listed(names)}: {message}",
-            Reaction("silent"),
-            ("tied", names[0]),
-            route=case.model.route if case.model else None,
-            parameter=names[0],
-        )
+        by_message.setdefault(message, []).append(names)
+    for message, every in by_message.items():
+        for alike in [every] if len(every) > SHOWN else [[each] for each in every]:
+            also = f"; so it is with {len(alike):,} (also {listed([names[0] for names in alike[1:]])})"
+            misfit = told(
+                f"{listed(alike[0])}: {message}{also if alike[1:] else ''}",
+                Reaction("silent"),
+                *(("tied", names[0]) for names in alike),
+                route=route,
+                parameter=alike[0][0],
+            )
+            yield replace(misfit, also=tuple((route, names[0]) for names in alike[1:]))
 
 
 @live_rule("OI918", Severity.WARNING, title="state of a parameter that is frozen here")
@@ -60,6 +69,8 @@ def frozen(told: Told, case: Case) -> Iterator[Misfit]:
 def strangers(told: Told, case: Case) -> Iterator[Misfit]:
     """The optimizer steps parameters that the model does not have, or a trainable parameter is in no group (a note).
 
+    An error where the optimizer has not one of the model's parameters, and they are no copies in a wider dtype.
+
     Why a resume breaks: the optimizer was made before the parameters were replaced (to(device), pruning, resizing,
     wrapping): it steps tensors that the model does not use any more.
     Harmless when: one optimizer steps several models, or float32 copies of the weights.
@@ -67,6 +78,7 @@ def strangers(told: Told, case: Case) -> Iterator[Misfit]:
     Seen: pytorch#149205, fasterai#92, transformers PR#3532.
     """
     members = case.members
+    alien = _of_another_model(members)
     if members.strangers:
         labels = [f"parameter {each.index} {list(each.tensor.shape)}" for each in members.strangers]
         yield told(
@@ -74,7 +86,10 @@ def strangers(told: Told, case: Case) -> Iterator[Misfit]:
             Reaction("silent"),
             ("strangers",),
             live=len(labels),
+            severity=Severity.ERROR if alien else None,
         )
+    if alien:
+        return  # then none of the model's is in a group
     loose = [each.label for each in members.unstepped if each.tensor.requires_grad]
     if loose:
         verb = "takes" if len(loose) == 1 else "take"
@@ -86,6 +101,16 @@ def strangers(told: Told, case: Case) -> Iterator[Misfit]:
             live=loose[:20],
             severity=Severity.NOTE,
         )
+
+
+def _of_another_model(members: Members) -> bool:
+    """Whether no step of the optimizer moves the model: it has none of its parameters, nor float32 copies of them."""
+    steps = {each.tensor.dtype for each in members.parameters}
+    return (
+        bool(members.strangers)
+        and len(members.strangers) == len(members.parameters)
+        and steps <= {each.tensor.dtype for each in members.unstepped}
+    )
 
 
 RULES: tuple[LiveRule, ...] = (tied, frozen, strangers)

@@ -13,6 +13,7 @@ from typing import Any
 
 from optinspect.checkpoint import Checkpoint, ModelState, OptimizerState, ParameterState
 from optinspect.layouts.base import join
+from optinspect.live.counterpart import likeliest
 from optinspect.live.members import Member, Members, inner
 from optinspect.live.misfit import SHOWN, listed
 from optinspect.naming.base import NamedParameter, Naming
@@ -123,14 +124,8 @@ class Case:
 
     @cached_property
     def model(self) -> ModelState | None:
-        """The file's model that has most of the live one's names; None without either."""
-        live = {name for each in self.live_names for name in each}
-        trained = [each for each in self.checkpoint.models if each.role == "model"]
-        shared = [(len(live & {plain(name) for name in each.by_name}), each) for each in trained]
-        best = max(shared, key=lambda each: each[0], default=None)
-        if best is None or not live:
-            return None
-        return best[1] if best[0] or len(trained) == 1 else None
+        """The file's model that is compared with the live one; None without either, or where several fit as well."""
+        return likeliest(self.members, self.checkpoint, self.naming)
 
     @cached_property
     def live_names(self) -> tuple[tuple[str, ...], ...]:
@@ -194,3 +189,14 @@ def together(found: Sequence[tuple[Pair, str]]) -> Iterator[tuple[Sequence[Pair]
     (first, message), rest = found[0], found[1:]
     also = listed([pair.member.label for pair, _ in rest])
     yield [pair for pair, _ in found], f"`{first.member.label}`: {message}; so it is with {len(found):,} (also {also})"
+
+
+def displaced(case: Case) -> list[Pair]:
+    """Pairs of different shapes, where each group has all its shapes in other places; else none."""
+    known = [pair for pair in case.pairs if pair.state.shape is not None]
+    wrong = [pair for pair in known if pair.state.shape != tuple(pair.member.tensor.shape)]
+    for group in {pair.member.group for pair in wrong}:
+        mine = [pair for pair in known if pair.member.group == group]
+        if sorted(p.state.shape or () for p in mine) != sorted(tuple(p.member.tensor.shape) for p in mine):
+            return []
+    return wrong

@@ -13,6 +13,9 @@ from optinspect.tensors import DTYPES, AnyTensor, CompositeRef, TensorRef
 if TYPE_CHECKING:
     import torch
 
+SHARD = "_local_tensor"
+"""The part of a DTensor that is on this rank."""
+
 Describe = Callable[["torch.Tensor"], AnyTensor]
 
 Parts = Callable[["torch.Tensor"], Mapping[str, "torch.Tensor"]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from optinspect.live.composites import SHARD
 from optinspect.live.memory import Memory
 from optinspect.tensors import CompositeRef
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 Kind = Literal["none", "zero", "dense", "sparse", "sharded", "not finite", "not read"]
 SLOT = "grad"
-SHARD = "_local_tensor"
-"""The part of a DTensor that is on this rank."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,8 +181,7 @@ def _of_group(told: Told, case: Case, number: int, size: int, held: int) -> Misf
     found = left_over(case, members, [each for each in case.file.parameters if each.group == number])
     names = found.missing if found and found.missing else ()
     return told(
-        f"group {number}: the {'model' if case.members.order else 'optimizer'} has {size}, the file {held}"
-        + (f": {found}" if found else ""),
+        f"group {number}: the optimizer has {size}, the file {held}" + (f": {found}" if found else ""),
         SIZE,
         (),
         route=case.group_route(number, "params"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
-from optinspect.live.case import Case, Pair
+from optinspect.live.case import Case, Pair, displaced
 from optinspect.live.misfit import Misfit, Reaction, listed
 from optinspect.live.rule import LiveRule, Told, live_rule
 from optinspect.naming.recorded import plain
@@ -156,19 +156,16 @@ def _by_forced(told: Told, case: Case) -> Misfit | None:
     message = (
         f"`{first.member.label}` would get the state of `{first.named.name}`, the only one of its shape in the file"
     )
-    return _misfit(told, case, wrong, message, "give the optimizer its parameters in the order of the file")
+    named = {pair.member.index for pair in wrong}
+    also = [pair for pair in displaced(case) if pair.member.index not in named]
+    return _misfit(told, case, [*wrong, *also], message, "give the optimizer its parameters in the order of the file")
 
 
 def _by_shapes(told: Told, case: Case) -> Misfit | None:
-    """States that fit the same parameters in another order: each group has the shapes, in other places."""
-    known = [pair for pair in case.pairs if pair.state.shape is not None]
-    wrong = [pair for pair in known if pair.state.shape != tuple(pair.member.tensor.shape)]
-    if len(wrong) < 2:
+    """States that fit the same parameters in another order."""
+    wrong = displaced(case)
+    if not wrong:
         return None
-    for group in {pair.member.group for pair in wrong}:
-        mine = [pair for pair in known if pair.member.group == group]
-        if sorted(p.state.shape or () for p in mine) != sorted(tuple(p.member.tensor.shape) for p in mine):
-            return None
     first = wrong[0]
     like = next(pair.member for pair in case.pairs if tuple(pair.member.tensor.shape) == first.state.shape)
     message = (

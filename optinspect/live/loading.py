@@ -11,14 +11,15 @@ from optinspect.checkpoint import Checkpoint
 from optinspect.containers.wording import line
 from optinspect.errors import Mismatch, Undecidable
 from optinspect.live.case import Case
+from optinspect.live.file_rules import file_misfits
 from optinspect.live.members import Members
-from optinspect.live.misfit import Misfit, Reaction
+from optinspect.live.misfit import Misfit
 from optinspect.live.overrides import apply, check_overrides
 from optinspect.live.registry import misfits
 from optinspect.live.restore import unchanged_on_error
 from optinspect.live.resumed import failed
 from optinspect.naming import name_parameters
-from optinspect.report import Finding, Severity
+from optinspect.report import Severity
 
 
 @dataclass(frozen=True)
@@ -120,45 +121,6 @@ def _hint(refused: Sequence[Misfit]) -> str | None:
     told = refused[0].repair
     codes = ", ".join(f'"{code}"' for code in dict.fromkeys(each.code for each in refused))
     return f"{told or 'optinspect rules ' + refused[0].code}; to load all the same: allow=({codes},)"
-
-
-def file_misfits(case: Case) -> tuple[Misfit, ...]:
-    """What `optinspect check` finds wrong with what is about to be loaded: errors and warnings, every value is read."""
-    from optinspect.checks import RULES, gather, run  # noqa: PLC0415  numpy comes with the first value
-
-    outcome = run(RULES, gather(case.checkpoint))
-    return tuple(
-        _as_misfit(each) for each in outcome.findings if each.severity is not Severity.NOTE and _loads(case, each)
-    )
-
-
-def _loads(case: Case, finding: Finding) -> bool:
-    """Whether a finding is about what will be loaded: the optimizer, the model if it is, the container."""
-    route = finding.where.route or ""
-    routes = [case.file.route] + ([case.model.route] if case.whole and case.model is not None else [])
-    others = [each.route for each in (*case.checkpoint.schedulers, *case.checkpoint.scalers, *case.checkpoint.rng)]
-    if any(other and route.startswith(other) for other in others):
-        return False
-    models = [each.route for each in case.checkpoint.models if each is not case.model or not case.whole]
-    if any(other and route.startswith(other) for other in models):
-        return False
-    return finding.rule.startswith("OI1") or any(route.startswith(each) for each in routes)
-
-
-def _as_misfit(finding: Finding) -> Misfit:
-    where = finding.where
-    return Misfit(
-        finding.rule,
-        finding.title,
-        finding.severity,
-        f"{where.parameter or where.route or 'the file'}: {finding.message}",
-        where.route,
-        where.parameter,
-        None,
-        None,
-        Reaction("none"),
-        finding.repair,
-    )
 
 
 def _load(case: Case, path: str, wish: Wish) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optinspect.errors import UsageError
 from optinspect.layouts.names import without_prefix
+from optinspect.live.composites import SHARD
 from optinspect.live.memory import is_lazy
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ class Members:
         """The first parameter on the meta device, or of a lazy module that has not run: there is nothing to fill."""
         every = (*self.parameters, *self.unstepped)
         return next((each.label for each in every if each.tensor.is_meta or is_lazy(each.tensor)), None)
+
+    @property
+    def sharded(self) -> str | None:
+        """The first parameter that is a DTensor, as FSDP2 and tensor parallelism make them: a part of it is here."""
+        every = (*self.parameters, *self.unstepped)
+        return next((each.label for each in every if hasattr(each.tensor, SHARD)), None)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optinspect.report import Finding, Location, Severity
+from optinspect.report import Finding, Location, Place, Severity
 
 SHOWN = 3
 """Parameters that a message names; of more it names two and gives the number of the others."""
@@ -64,6 +64,8 @@ class Misfit:
     torch: Reaction
     repair: str | None
     spots: tuple[Spot, ...] = ((),)
+    also: tuple[Place, ...] = ()
+    """The other places, where one misfit is about many."""
 
     def __str__(self) -> str:
         reaction = str(self.torch)
@@ -81,6 +83,7 @@ class Misfit:
             told,
             Location("checkpoint", self.route, self.parameter),
             self.repair,
+            self.also,
         )
 
 

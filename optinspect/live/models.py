@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optinspect.checkpoint import ModelEntry
+from optinspect.layouts.base import last
 from optinspect.layouts.names import without_prefix
 from optinspect.live.case import Case
-from optinspect.live.misfit import Misfit, Reaction, listed
+from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed
 from optinspect.live.rule import LiveRule, Told, live_rule
 from optinspect.naming.recorded import plain
 from optinspect.report import Severity
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 EXTRA = ("_extra_state",)
+NO_MODEL = "the file has no model"
 
 
 def live_tensors(case: Case) -> dict[str, torch.Tensor]:
@@ -32,9 +35,16 @@ def live_tensors(case: Case) -> dict[str, torch.Tensor]:
 
 def file_entries(case: Case) -> Mapping[str, ModelEntry]:
     """The file's tensors under every name that they have, without what wrappers put into it."""
-    if case.model is None:
-        return {}
-    return {**{plain(name): entry for name, entry in case.model.by_name.items()}, **case.model.by_name}
+    found: dict[str, ModelEntry] = {}
+    if case.members.module is None:  # names and parameters may be those of several models, each under its key
+        for each in case.checkpoint.models:
+            if each is not case.model and each.role == "model":
+                prefix = f"{last(each.route)}." if each.route else ""
+                found.update((prefix + name, entry) for name, entry in each.by_name.items())
+    if case.model is not None:
+        found.update((plain(name), entry) for name, entry in case.model.by_name.items())
+        found.update(case.model.by_name)
+    return found
 
 
 def entry_of(name: str, entries: Mapping[str, ModelEntry]) -> ModelEntry | None:
@@ -60,9 +70,10 @@ def names(told: Told, case: Case) -> Iterator[Misfit]:
     """
     if case.model is None:
         if case.whole:
-            yield told(
-                "the file has no model", Reaction("none"), ("model",), repair="optinspect.load(…, load_model=False)"
-            )
+            routes = [each.route for each in case.checkpoint.models if each.role == "model" and each.route]
+            message = f"which model of the file this is cannot be told ({joined(routes)})" if routes else NO_MODEL
+            repair = f"model_key= one of {', '.join(routes[:4])}" if routes else "optinspect.load(…, load_model=False)"
+            yield told(message, Reaction("none"), ("model",), repair=repair)
         return
     live, held = live_tensors(case), file_entries(case)
     if not live:
@@ -110,21 +121,34 @@ def shapes(told: Told, case: Case) -> Iterator[Misfit]:
     Seen: "size mismatch for" in every framework; embeddings resized after saving.
     """
     held = file_entries(case)
+    found: list[tuple[str, ModelEntry, list[int]]] = []
     for name, tensor in live_tensors(case).items():
         entry = entry_of(name, held)
         if entry is not None and entry.shape != tuple(tensor.shape):
-            yield told(
-                f"`{name}` has shape {list(entry.shape)} in the file, {list(tensor.shape)} in the model",
-                Reaction("load", "RuntimeError: Error(s) in loading state_dict: size mismatch")
-                if case.whole
-                else Reaction("none"),
-                ("model", name),
-                route=f"{case.model.route if case.model else ''}.{entry.key}".lstrip("."),
-                parameter=name,
-                file=list(entry.shape),
-                live=list(tensor.shape),
-                severity=_severity(case),
-            )
+            found.append((name, entry, list(tensor.shape)))
+    raised = Reaction("load", "RuntimeError: Error(s) in loading state_dict: size mismatch")
+    for alike in [found] if len(found) > SHOWN else [[each] for each in found]:
+        name, entry, live = alike[0]
+        misfit = told(
+            f"`{name}` has shape {list(entry.shape)} in the file, {live} in the model{_also([e[0] for e in alike])}",
+            raised if case.whole else Reaction("none"),
+            *(("model", each[0]) for each in alike),
+            route=_route(case, entry),
+            parameter=name,
+            file=list(entry.shape),
+            live=live,
+            severity=_severity(case),
+        )
+        yield replace(misfit, also=tuple((_route(case, other), also) for also, other, _ in alike[1:]))
+
+
+def _route(case: Case, entry: ModelEntry) -> str:
+    return f"{case.model.route if case.model else ''}.{entry.key}".lstrip(".")
+
+
+def _also(names: Sequence[str]) -> str:
+    """What is said of the first name, of the others."""
+    return f"; so it is with {len(names):,} (also {listed(names[1:])})" if names[1:] else ""
 
 
 @live_rule("OI916", Severity.WARNING, title="weights of another dtype than the model's")
@@ -146,9 +170,8 @@ def dtypes(told: Told, case: Case) -> Iterator[Misfit]:
             found.append((name, dtype.name, live))
     if found:
         name, file, live = found[0]
-        also = f"; so it is with {len(found):,} (also {listed([each[0] for each in found[1:]])})" if found[1:] else ""
         yield told(
-            f"`{name}` is {file} in the file, {live} in the model{also}",
+            f"`{name}` is {file} in the file, {live} in the model{_also([each[0] for each in found])}",
             Reaction("silent", "it casts"),
             *(("model", each[0]) for each in found),
             route=case.model.route if case.model else None,

@@ -146,7 +146,7 @@ def replaced(told: Told, case: Case) -> Iterator[Misfit]:
             if key in group and key in held.hyperparameters:
                 live, file = _plain(group[key]), held.hyperparameters[key]
                 if not same_setting(live, file):
-                    changes.setdefault(f"{_said(live)} here becomes {_said(file)}", []).append(number)
+                    changes.setdefault(_change(group[key], file), []).append(number)
         for change, numbers in changes.items():
             first = numbers[0]
             yield told(
@@ -195,6 +195,17 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "numel"):
         return value.item() if value.numel() == 1 else value.tolist()
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+def _change(live: Any, file: Any) -> str:
+    """Both values; their types too where one is a tensor, all digits where fewer would make them look the same."""
+    tensor, plain = hasattr(live, "numel"), _plain(live)
+    before, after = _said(plain), _said(file)
+    if tensor and not isinstance(plain, list):
+        return f"the tensor {before} here becomes the {type(file).__name__} {after}"
+    if before == after:
+        before, after = f"{plain!r:.60}", f"{file!r:.60}"
+    return f"{before} here becomes {after}"
 
 
 def _said(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optinspect.live.case import Case, Pair, together
@@ -134,7 +135,7 @@ def tell(
         first = pairs[0]
         slot = slot_of[first.member.index]
         file, live = sides(first, slot)
-        yield told(
+        misfit = told(
             message,
             reaction,
             *(("index", pair.member.index) for pair in pairs),
@@ -144,6 +145,8 @@ def tell(
             live=live,
             severity=severity,
         )
+        others = ((case.state_route(p.state, slot_of[p.member.index]), p.member.name) for p in pairs[1:])
+        yield replace(misfit, also=tuple(others))
 
 
 RULES: tuple[LiveRule, ...] = (shapes, dtypes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -9,13 +10,14 @@ from itertools import repeat
 from optinspect.naming.arrangements import Arrangement, Groups, arrangements, differences, repaired
 from optinspect.naming.conventions import ALL, SELECTIONS, SORTINGS, SPLITS, Sorting, Split, sort
 from optinspect.naming.question import Pool, Question
+from optinspect.naming.runs import moved
 from optinspect.naming.words import affinity
 
 TOLERATED = 0.2
-"""Share of places whose shapes may differ from a convention that still is the best reading (altered, unusual state)."""
+"""Share of known shapes that may differ from a convention that still is the best reading (altered, unusual state)."""
 
 A_PAIR = 2
-"""Two parameters whose state was exchanged: tolerated from four times as many parameters on."""
+"""Two parameters whose state was exchanged: tolerated where more known shapes agree than these two."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,57 @@ def exact_fits(question: Question, pool: Pool, sortings: Sequence[Sorting]) -> I
 
 
 def nearest_fit(question: Question, pool: Pool) -> Fit | None:
-    """The convention in module order with the fewest differing shapes, if they are few."""
+    """The convention in module order with the fewest differing shapes, if they are few of those that are known.
+
+    None where all known shapes agree with modules listed in another order: then nothing need be wrong.
+    """
     if len(question.shapes) != len(pool.candidates):
         return None
-    tolerated = max(int(TOLERATED * len(question.shapes)), A_PAIR if len(question.shapes) >= 4 * A_PAIR else 0)
+    known = sum(question.demand.values())
+    tolerated = max(int(TOLERATED * known), A_PAIR if known > 2 * A_PAIR else 0)
     everything = Chosen("", range(len(pool.candidates)))
-    found = list(_fits(question, pool, groups_of(question), everything, SORTINGS[0], tolerated))
+    near = _fits(question, pool, groups_of(question), everything, SORTINGS[0], tolerated)
+    found = [fit for fit in near if _altered_or_exchanged(question, pool, fit)]
+    if any(fit.wrong and _rearranged(question, pool, fit) for fit in found):
+        return None
     return min(found, key=lambda fit: (len(fit.wrong), fit.penalty), default=None)
+
+
+def _altered_or_exchanged(question: Question, pool: Pool, fit: Fit) -> bool:
+    """Whether each differing shape is one that the model has too few of, or that is due at another differing index.
+
+    One that belongs to a parameter without state speaks for another order: that parameter is the one it is of.
+    """
+    own = Counter(shape for index in fit.wrong if (shape := question.shapes[index]) is not None)
+    due = Counter(pool.shapes[place] for index in fit.wrong if (place := fit.positions[index]) is not None)
+    return all(count <= due[shape] or question.demand[shape] > pool.supply[shape] for shape, count in own.items())
+
+
+def _rearranged(question: Question, pool: Pool, fit: Fit) -> bool:
+    """Whether runs of modules listed elsewhere account for all that differs, or cannot be ruled out."""
+    wrong = frozenset(fit.wrong)
+    for indices in question.groups:
+        if wrong.isdisjoint(indices):
+            continue
+        places = [place for index in indices if (place := fit.positions[index]) is not None]
+        due, parents = [pool.shapes[place] for place in places], [pool.traits[place].parent for place in places]
+        if moved([question.shapes[index] for index in indices], due, parents) is None:
+            return False
+    return True
+
+
+def moved_fit(question: Question, pool: Pool) -> Fit | None:
+    """Module order of a lone group but for one run of modules listed earlier or later, all known shapes agreeing."""
+    if len(question.groups) != 1 or len(question.shapes) != len(pool.candidates) or not question.demand:
+        return None
+    shapes = [question.shapes[index] for index in question.groups[0]]
+    found = moved(shapes, pool.shapes, [traits.parent for traits in pool.traits], limit=1)
+    if found is None or not found.settled:
+        return None
+    positions: list[int | None] = [None] * len(question.shapes)
+    for index, place in zip(question.groups[0], found.order, strict=True):
+        positions[index] = place
+    return Fit(positions, "one group, some modules listed before others")
 
 
 def selections(question: Question, pool: Pool) -> Iterator[Chosen]:

@@ -12,11 +12,12 @@ from optinspect.naming.question import Pool, Question, Shape
 def gapped_fit(question: Question, pool: Pool) -> Fit | None:
     """The split under which beginnings and ends of the groups agree best, if all but a few members are in them."""
     groups = groups_of(question)
+    known = sum(question.demand.values())
     best: Fit | None = None
     for split in (ALL,) if len(groups) == 1 else SPLITS:
         positions = _lined_up(question, pool, split)
         missing = tuple(index for index, place in enumerate(positions) if place is None)
-        if len(missing) <= TOLERATED * len(positions) and (best is None or len(missing) < len(best.wrong)):
+        if len(missing) <= TOLERATED * known and (best is None or len(missing) < len(best.wrong)):
             rule = "one group" if split is ALL else split.title
             where = "with a gap" if missing else "the first or last ones left out"
             best = Fit(positions, f"{rule}, module order, {where}", missing)

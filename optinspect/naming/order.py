@@ -15,7 +15,7 @@ from itertools import islice
 from optinspect.naming.base import NamedParameter
 from optinspect.naming.compact import compact_fit
 from optinspect.naming.conventions import SORTINGS
-from optinspect.naming.fits import Fit, exact_fits, groups_of, nearest_fit
+from optinspect.naming.fits import Fit, exact_fits, groups_of, moved_fit, nearest_fit
 from optinspect.naming.gaps import gapped_fit
 from optinspect.naming.matching import Matches, matches
 from optinspect.naming.question import MAX_RIVALS, Pool, Proposal, Question
@@ -104,6 +104,11 @@ def _common_ground(case: Case) -> Reading | None:
     )
 
 
+def _run_moved(case: Case) -> Reading | None:
+    fit = moved_fit(case.question, case.pool)
+    return None if fit is None else Reading(case.pool, fit, (), None)
+
+
 def _nearly(case: Case) -> Reading | None:
     fit = nearest_fit(case.question, case.pool) or gapped_fit(case.question, case.pool)
     return None if fit is None else Reading(case.pool, fit, (), None)
@@ -119,6 +124,7 @@ RULES: tuple[tuple[Callable[[Case], Reading | None], bool], ...] = (
     (_only_assignment, True),
     (_least_cut, True),
     (_in_another_order, True),
+    (_run_moved, True),
     (_nearly, True),
     (_common_ground, True),
     (_rebuilt, False),

@@ -93,7 +93,7 @@ def _prefixes(models: Sequence[ModelState], numbers: tuple[int, ...]) -> list[st
         return [""]
     last = [models[number].route.rpartition(".")[2] for number in numbers]
     whole = [models[number].route for number in numbers]
-    return [f"{key}." for key in (last if len(set(last)) == len(last) else whole)]
+    return [f"{key}." if key else "" for key in (last if len(set(last)) == len(last) else whole)]
 
 
 def _universe(checkpoint: Checkpoint, homes: tuple[int, ...], singles: Sequence[Pool]) -> Pool:

@@ -3,7 +3,8 @@
 What makes it sound is what it refuses. Every model of the file counts, guessed buffers too; nothing is forced where a
 shape occurs more often among the indices than in the models (another model, or parameters that are not in the file).
 An optimizer that covers only part of a model may step a tensor outside of it whose shape agrees by chance (a loss
-weight, class centres, log alpha): there a name is forced only where more than the one shape speaks for it.
+weight, class centres, log alpha): there a name is forced only where more than the one shape speaks for it. A tensor
+that lies beside the models may be no parameter at all: its name is never forced.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def propose(question: Question, known: Mapping[int, NamedParameter]) -> Proposal
         if index in known or shape is None or demand[shape] != 1 or universe.supply[shape] != 1 or rivals[shape]:
             continue
         candidate = universe.candidates[universe.by_shape[shape][0]]
-        if whole or _borne_out(candidate, demand, modules):
+        if not candidate.entry.beside and (whole or _borne_out(candidate, demand, modules)):
             named[index] = question.named(index, _in_likeliest_model(question, candidate), "forced")
     return Proposal(named)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final, Literal
@@ -31,6 +31,40 @@ Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """A slot that a step needs where the setting `key` is true or above 0, and does not look at where it is not.
+
+    anew  a step makes the slot where it is missing, from the gradient itself (which may be sparse)
+    """
+
+    key: str
+    slot: str
+    anew: bool = False
+
+    def on(self, settings: Settings) -> bool | None:
+        """None where the setting is absent or no number."""
+        value = settings.get(self.key)
+        return value > 0 if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where the values of a slot lie once a step was taken: strictly between two numbers.
+
+    end  whether under these settings, after so many steps, they may reach the ends themselves
+    """
+
+    low: float
+    high: float
+    end: Callable[[Settings, float], bool]
+
+    def takes(self, value: float, settings: Settings, step: float) -> bool:
+        if self.low < value < self.high:
+            return True
+        return value in (self.low, self.high) and self.end(settings, step)
+
+
+@dataclass(frozen=True, slots=True)
 class Optimizer:
     """One optimizer class of the field.
 
@@ -40,6 +74,7 @@ class Optimizer:
     defaults   every key its group may hold, with the default (torch: of 2.13); NO_DEFAULT for running values
     always     slots that every parameter with state has
     later      keys that older versions do not write; those it never has may be among them
+    variants   keys that other writers of it add, with the same slots; its own class does not have them
     fixed      settings that tell it from a sibling with the same keys
     m_slot, v_slot, max_slot   first and second moment of an Adam-like one, in the parameter's shape
     step_key   the group's counter where no slot counts ("step", "k")
@@ -49,6 +84,11 @@ class Optimizer:
     factors    the slots of row and column factors, whose shapes give the parameter's
     tensor_class   the tensor subclass of its slots ("OptimState4bit")
     signed     slots that may be negative though others have squares under that name
+    switches   slots that a setting asks for
+    by_rank    slots of every parameter with one dimension or none, and of every one with more
+    ranges     where the values of a slot lie that are no squares
+    centred    slots of a mean and of a mean of squares with equal weights, whose sum is at most 1 (mean² ≤ the other),
+               and the key of their decay
     """
 
     name: str
@@ -57,6 +97,7 @@ class Optimizer:
     defaults: Settings
     always: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset()
+    variants: frozenset[str] = frozenset()
     fixed: Settings = field(default_factory=dict)
     m_slot: str | None = None
     v_slot: str | None = None
@@ -69,6 +110,22 @@ class Optimizer:
     factors: tuple[str, str] | None = None
     tensor_class: str | None = None
     signed: frozenset[str] = frozenset()
+    switches: tuple[Switch, ...] = ()
+    by_rank: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    centred: tuple[str, str, str] | None = None
+
+    @property
+    def asked(self) -> tuple[Switch, ...]:
+        """`switches`, and AMSGrad's wherever there is a slot for its maximum."""
+        return (*self.switches, *([Switch("amsgrad", self.max_slot)] if self.max_slot else []))
+
+    def of_rank(self, rank: int | None, held: Collection[str]) -> frozenset[str]:
+        """Slots that a parameter of so many dimensions has; where they are not known, as the slots held tell it."""
+        vector, matrix = self.by_rank
+        if rank is None:
+            return next((slots for slots in (matrix, vector) if slots.intersection(held)), frozenset())
+        return matrix if rank > 1 else vector
 
     @property
     def required(self) -> frozenset[str]:

@@ -2,8 +2,8 @@
 
 A description fits when
   1. the group has every key that all its versions write, its `fixed` settings and its number of betas,
-  2. no key belongs to another optimizer's vocabulary; a key that nobody knows is taken for the user's own only
-     where the rest is torch's unmistakable set, or where it is text or a known label,
+  2. no key but its `variants` belongs to another optimizer's vocabulary; a key that nobody knows is taken for the
+     user's own only where the rest is torch's unmistakable set, or where it is text or a known label,
   3. the slots seen are among its own and hold its `always` slots; without any state the keys decide alone.
 """
 
@@ -73,7 +73,10 @@ def _keys_fit(optimizer: Optimizer, vocabulary: Collection[str], evidence: Evide
     if not evidence.is_torch and not _same_length(settings.get("betas"), optimizer.defaults.get("betas")):
         return False
     return all(
-        key in optimizer.defaults or _is_users(key, settings[key], vocabulary, evidence.is_torch) for key in settings
+        key in optimizer.defaults
+        or key in optimizer.variants
+        or _is_users(key, settings[key], vocabulary, evidence.is_torch)
+        for key in settings
     )
 
 

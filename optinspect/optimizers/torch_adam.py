@@ -6,7 +6,7 @@ Adam(decoupled_weight_decay=True) does exactly what AdamW does and writes the sa
 
 from __future__ import annotations
 
-from optinspect.optimizers.base import Optimizer, slots, words
+from optinspect.optimizers.base import Optimizer, Range, Settings, slots, words
 
 SOURCE = "torch.optim"
 
@@ -23,6 +23,18 @@ _ADAM = {
     "fused": None,
     "decoupled_weight_decay": False,
 }
+
+
+FLUSHED = 6e-8
+"""What is below may be 0 in any dtype: the smallest number of float16."""
+
+
+def _faded(settings: Settings, step: float) -> bool:
+    """Whether NAdam's product of momenta may be 0 by now; each is at least β1/2, and schedules may have lowered β1."""
+    betas = settings.get("betas")
+    first = [betas[0] if isinstance(betas, list | tuple) and betas else None, settings.get("base_momentum", 1)]
+    known = [one for one in first if isinstance(one, int | float) and one >= 0]
+    return len(known) < len(first) or (min(known) / 2) ** min(step, 1e6) < FLUSHED
 
 
 def _adam_like(name: str, weight_decay: float, *, decoupled: bool, known: bool) -> Optimizer:
@@ -66,6 +78,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
         },
         always=words("step mu_product exp_avg exp_avg_sq"),
         later=_LATER,
+        ranges={"mu_product": Range(0, 1, _faded)},
         m_slot="exp_avg",
         v_slot="exp_avg_sq",
     ),

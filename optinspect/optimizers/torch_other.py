@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from optinspect.optimizers.base import Optimizer, slots, words
+from math import inf
+
+from optinspect.optimizers.base import Optimizer, Range, Settings, Switch, slots, words
 
 SOURCE = "torch.optim"
+
+
+def _begins_at_0(settings: Settings, _: float) -> bool:
+    """Whether Rprop clamps its steps to nothing above 0."""
+    sizes = settings.get("step_sizes")
+    return not (isinstance(sizes, list | tuple) and sizes and isinstance(sizes[0], int | float) and sizes[0] > 0)
+
+
+def _always(_: Settings, __: float) -> bool:
+    return True
+
 
 _SWITCHES = {"foreach": None, "maximize": False, "differentiable": False}
 _CAPTURABLE = {**_SWITCHES, "capturable": False}
@@ -25,6 +38,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
             "fused": None,
         },
         later=_LATER,
+        switches=(Switch("momentum", "momentum_buffer", anew=True),),
     ),
     Optimizer(
         name="RMSprop",
@@ -41,6 +55,8 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
         },
         always=words("step square_avg"),
         later=_LATER,
+        switches=(Switch("momentum", "momentum_buffer"), Switch("centered", "grad_avg")),
+        centred=("grad_avg", "square_avg", "alpha"),
     ),
     Optimizer(
         name="Adagrad",
@@ -73,6 +89,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
         defaults={"lr": 1e-2, "lambd": 1e-4, "alpha": 0.75, "t0": 1e6, "weight_decay": 0, **_CAPTURABLE},
         always=words("step eta mu ax"),
         later=_LATER,
+        ranges={"eta": Range(0, inf, _always), "mu": Range(0, 1, _always)},  # eta is lr/(…), and lr may be 0
     ),
     Optimizer(
         name="Rprop",
@@ -81,6 +98,8 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
         defaults={"lr": 1e-2, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50), **_CAPTURABLE},
         always=words("step prev step_size"),
         later=_LATER,
+        variants=words("weight_decay"),
+        ranges={"step_size": Range(0, inf, _begins_at_0)},
     ),
     Optimizer(
         name="LBFGS",
@@ -114,6 +133,7 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
         },
         always=words("step"),
         factors=("row_var", "col_var"),
+        by_rank=(words("variance"), words("row_var col_var")),
     ),
     Optimizer(
         name="Muon",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from glob import escape
-from math import isfinite
+from math import floor, isfinite
 
 from optinspect.checkpoint import Companion, OptimizerState
 from optinspect.checks.courses import numbers, pairs, state_of
@@ -55,7 +55,7 @@ def _families(optimizer: OptimizerState) -> tuple[str, ...]:
 
 
 def _step(step: float | None) -> float | None:
-    return step if step is not None and isfinite(step) and step >= 0 else None
+    return float(floor(step)) if step is not None and isfinite(step) and step >= 0 else None
 
 
 def _lr(facts: Facts, number: int) -> Ranges:

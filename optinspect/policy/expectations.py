@@ -23,7 +23,7 @@ def _one(item: Item) -> Expected:
         groups=found.value("groups", Item.whole),
         lr=found.value("lr", _ranges) or (),
         weight_decay=found.value("weight_decay", _ranges) or (),
-        min_step=found.value("min_step", Item.number),
+        min_step=found.value("min_step", lambda each: float(each.whole())),
         moments=found.value("moments", _moments) or (),
         companions=found.values("companions", lambda each: each.word(COMPANIONS)),
     )

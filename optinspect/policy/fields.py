@@ -64,10 +64,10 @@ class Item:
             raise self.unlike(expected)
         return str(self.node.value)
 
-    def number(self, low: float = 0, high: float = float("inf")) -> float:
+    def number(self, low: float = 0, high: float = float("inf"), kind: str = "number") -> float:
         """A finite number in [low, high], not in quotes."""
         upper = f" to {high:g}" if isfinite(high) else " on"
-        expected = f"a number from {low:g}{upper}"
+        expected = f"a {kind} from {low:g}{upper}"
         node, value = self.node, None
         self._plain_tag()
         if isinstance(node, yaml.ScalarNode) and node.style is None:
@@ -77,8 +77,9 @@ class Item:
         return value
 
     def whole(self, low: int = 0) -> int:
-        value = self.number() if isinstance(self.node, yaml.ScalarNode) and self.node.value.isdecimal() else None
-        if value is None or value < low:
+        """Also as 1e5, or 2.0."""
+        value = self.number(low, kind="whole number")
+        if not value.is_integer():
             raise self.unlike(f"a whole number from {low} on")
         return int(value)
 
@@ -154,7 +155,8 @@ class Section:
 
 def meant(word: str, known: Collection[str]) -> str:
     """What was probably meant, or what there is."""
-    close = get_close_matches(word, known, 1) or get_close_matches(word.lower(), known, 1)
+    same = [each for each in known if each.casefold() == word.casefold()]
+    close = same or get_close_matches(word, known, 1) or get_close_matches(word.lower(), known, 1)
     return close[0] if close else f"one of {listed(known)}"
 
 

@@ -5,7 +5,7 @@ A format's module is imported when a report is written in it: a command writes i
 
 from __future__ import annotations
 
-from optinspect.render.base import Renderer, Screen, is_check
+from optinspect.render.base import Renderer, Screen
 from optinspect.report import Report
 
 
@@ -56,9 +56,9 @@ RENDERERS: tuple[Renderer, ...] = (
     Renderer("json", _json),
     Renderer("csv", _csv, single=True),
     Renderer("markdown", _markdown),
-    Renderer("github", _github, accepts=is_check),
-    Renderer("sarif", _sarif, accepts=is_check),
-    Renderer("junit", _junit, accepts=is_check),
+    Renderer("github", _github, only="check"),
+    Renderer("sarif", _sarif, only="check"),
+    Renderer("junit", _junit, only="check"),
 )
 
 __all__ = ["RENDERERS", "Renderer", "Screen"]

@@ -54,19 +54,14 @@ class Screen:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
 
-def everything(_: Report) -> bool:
-    return True
-
-
-def is_check(report: Report) -> bool:
-    return report.command == "check"
-
-
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """An output format. `accepts` says which reports it can write; `single` formats hold one table."""
+    """An output format. `only` names the one command whose reports it can write; `single` formats hold one table."""
 
     name: str
     render: Callable[[Report, Screen], str]
-    accepts: Callable[[Report], bool] = everything
+    only: str | None = None
     single: bool = False
+
+    def suits(self, command: str) -> bool:
+        return self.only in (None, command)

@@ -7,6 +7,7 @@ Format: GitHub's workflow commands; %, CR and LF are escaped in messages, and : 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from optinspect.render.base import Screen
@@ -14,6 +15,8 @@ from optinspect.render.escape import visible
 from optinspect.render.places import locate, told
 from optinspect.report import Finding, Report, Severity
 
+LINE_ENDS = re.compile("([\r\n])")
+BACK = {"\r": "%0D", "\n": "%0A"}
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
@@ -24,11 +27,11 @@ def render(report: Report, _: Screen) -> str:
 def _lines(report: Report) -> Iterator[str]:
     path_of = locate(report)
     for failure in report.failures:
-        yield f"::error file={_property(failure.input)},title=not read::{_data(failure.message)}"
+        yield f"::error file={_path(failure.input)},title=not read::{_data(failure.message)}"
     for each in report.findings:
         path = path_of(each)
         title = f"{each.rule} {each.title}"
-        yield f"::{COMMANDS[each.severity]} file={_property(path)},title={_property(title)}::{_data(_said(each))}"
+        yield f"::{COMMANDS[each.severity]} file={_path(path)},title={_property(title)}::{_data(_said(each))}"
     for line in report.headline:
         yield f"{line.label}: {visible(line.text, None)}"
 
@@ -39,9 +42,19 @@ def _said(finding: Finding) -> str:
     return f"{text} ({finding.repair})" if finding.repair else text
 
 
+def _path(path: str) -> str:
+    """Whole, and with its line ends as the runner reads them back; what it has no escape for is made visible."""
+    parts = LINE_ENDS.split(path)
+    return "".join(BACK.get(part) or _escaped(visible(part, None)) for part in parts)
+
+
 def _data(text: str) -> str:
     return visible(text, 1000).replace("%", "%25")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _escaped(visible(text, 1000))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")

@@ -102,18 +102,29 @@ def _draw(column: Column, rows: Sequence[Mapping[str, Any]], glyphs: Glyphs, abs
 
 
 def _fit(drawn: list[Drawn], width: int | None) -> tuple[list[Drawn], list[Drawn]]:
-    """Leave out columns, highest rank first and rightmost first among equals, until the floors fit."""
+    """Leave out columns, highest rank first and rightmost first among equals, until the floors fit.
+
+    Of rank 0 only what does not fit even where names have given way, and never the first.
+    """
     kept, hidden = list(drawn), list[Drawn]()
     if width is None:
         return kept, hidden
     while _total([each.floor for each in kept]) > width:
         candidates = [each for each in kept if each.column.rank > 0]
+        if not candidates and _total([_least(each) for each in kept]) > width:
+            candidates = kept[1:]
         if not candidates:
             break
         last = max(candidates, key=lambda each: (each.column.rank, kept.index(each)))
         kept.remove(last)
         hidden.insert(0, last)
     return kept, [each for each in drawn if each in hidden]
+
+
+def _least(drawn: Drawn) -> int:
+    """What a column can give way down to: a name to its title, a number not at all."""
+    least = max(len(drawn.column.title), 8) if drawn.column.unit in WRAPS else drawn.floor
+    return min(least, drawn.floor)
 
 
 def _widths(kept: list[Drawn], width: int | None) -> list[int]:
@@ -126,11 +137,8 @@ def _widths(kept: list[Drawn], width: int | None) -> list[int]:
     widths = [each.floor for each in kept]
     spare = width - _total(widths)
     for position, each in enumerate(kept):
-        if spare > 0:
-            more = min(spare, each.natural - widths[position])
-        else:
-            least = max(len(each.column.title), 8) if each.column.unit in WRAPS else widths[position]
-            more = max(spare, min(0, least - widths[position]))
+        wanted = (each.natural if spare > 0 else _least(each)) - widths[position]
+        more = min(spare, wanted) if spare > 0 else max(spare, wanted)
         widths[position] += more
         spare -= more
     return widths

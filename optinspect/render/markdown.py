@@ -42,7 +42,7 @@ def _findings(report: Report) -> Iterator[str]:
     place_of = whereabouts(report)
     for each in report.findings:
         told = ": ".join(part for part in (place_of(each), each.message) if part)
-        repair = f"<br>{literal(visible(each.repair))}" if each.repair else ""
+        repair = f"<br>{literal(visible(each.repair, 1000))}" if each.repair else ""
         yield f"- **{each.rule}** {each.severity.value}: {literal(visible(told, 1000))}{repair}"
     if report.findings:
         yield ""

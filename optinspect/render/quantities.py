@@ -114,10 +114,10 @@ def step(value: Any, glyphs: Glyphs) -> str:
 
 
 def listing(value: Any, glyphs: Glyphs) -> str:
-    """A sequence, comma separated, each item as a name."""
+    """A sequence, comma separated, each item as a name; what is numbered through as one: al.{0..99}."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return anything(value, glyphs)
-    return ", ".join(setting(item, glyphs) for item in value) or glyphs.dash
+    return ", ".join(setting(item, glyphs) for item in ranges.listed(value)) or glyphs.dash
 
 
 def runs(value: Any, _: Glyphs) -> str:

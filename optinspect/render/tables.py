@@ -43,7 +43,7 @@ TYPOGRAPHY = str.maketrans(
 def render(report: Report, screen: Screen) -> str:
     blocks = [
         _block([*(() if report.tabled else _inputs(report.inputs, screen)), *_lines(report.headline, screen)]),
-        *map(_block, _tables([each for each in report.tables if each.rows and not each.machine], screen)),
+        *map(_block, _tables([each for each in report.tables if _is_told(each)], screen)),
         *(_ruled(render(each, screen), screen) for each in report.parts),
         _block(() if report.parts else _findings(report, screen)),
         _block(_footer(report, screen)),
@@ -52,6 +52,10 @@ def render(report: Report, screen: Screen) -> str:
     if screen.glyphs is not ASCII:
         return text
     return text.translate(TYPOGRAPHY).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _is_told(table: Table) -> bool:
+    return bool(table.rows or table.limited) and not table.machine
 
 
 def _ruled(text: str, screen: Screen) -> str:
@@ -109,7 +113,7 @@ def _tables(tables: list[Table], screen: Screen) -> Iterator[Iterable[str]]:
 
 
 def _table(table: Table, screen: Screen) -> Iterator[str]:
-    laid = lay(table, screen)
+    laid = lay(table, screen) if table.rows else Laid([], [], [])
     yield screen.style(table.title, "1;4")
     yield from laid.lines
     for note in (*_common(laid), *table.notes, *_shown(table), *_hidden(laid, screen)):
@@ -148,11 +152,11 @@ def _findings(report: Report, screen: Screen) -> Iterator[str]:
 
 def _finding(finding: Finding, where: str, screen: Screen) -> Iterator[str]:
     place = visible(where, 1000)
-    text = f"{finding.rule} {finding.severity.value}: {place}{': ' if place else ''}{visible(finding.message)}"
+    text = f"{finding.rule} {finding.severity.value}: {place}{': ' if place else ''}{visible(finding.message, 1000)}"
     for part in wrap(text, screen.width or 10_000):
         yield screen.style(part, TONES[finding.severity])
     if finding.repair:
-        yield from wrap(f"  {visible(finding.repair)}", screen.width or 10_000)
+        yield from wrap(f"  {visible(finding.repair, 1000)}", screen.width or 10_000)
 
 
 def _footer(report: Report, screen: Screen) -> Iterator[str]:

@@ -6,16 +6,13 @@ counts and learning rates are those after the last step. Objects of classes are 
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from optinspect import writing
 from optinspect.checkpoint import Checkpoint
-from optinspect.containers.wording import line
-from optinspect.errors import Undecidable, UnreadableFile, UsageError
+from optinspect.errors import Undecidable, UsageError
 from optinspect.naming import name_parameters
 from optinspect.optimizers.rules.choice import spelling_of
 from optinspect.replaying.result import Final, Replayed
@@ -29,28 +26,27 @@ if TYPE_CHECKING:
 
 def check_target(path: str, checkpoint: Checkpoint, *, force: bool) -> None:
     """Everything that can be refused before the work is done. Raises UsageError."""
-    target = Path(path).resolve()
-    if any(target == Path(each.path).resolve() or _same_file(target, each.path) for each in checkpoint.inputs):
+    if any(_same_file(path, each.path) for each in checkpoint.inputs):
         raise UsageError(f"--save {path}: is the file that is replayed", hint="choose another name")
-    if target.exists() and not force:
-        raise UsageError(f"--save {path}: exists already", hint="add --force to replace it")
-    if not target.parent.is_dir():
-        raise UsageError(f"--save {path}: no such folder as {target.parent}")
+    writing.check(path, force=force, where=f"--save {path}")
 
 
-def _same_file(target: Path, path: str) -> bool:
+def _same_file(target: str, path: str) -> bool:
     try:
-        return target.samefile(path)
+        return Path(target).samefile(path)
     except OSError:
         return False
 
 
-def save(path: str, checkpoint: Checkpoint, replayed: Replayed, *, scheduler: bool = False) -> tuple[str, ...]:
-    """Write the replayed checkpoint beside `path`, then move it there; returns what is to be said about it.
+def save(
+    path: str, checkpoint: Checkpoint, replayed: Replayed, *, scheduler: bool = False, force: bool = False
+) -> tuple[str, ...]:
+    """Write the replayed checkpoint to `path` (see `writing`); returns what is to be said about it.
 
     `replayed` must have been made with keep=True. Needs the checkpoint's tensors in memory.
     Raises Undecidable where the weights lie in an object of a class,
-    UnreadableFile where it cannot be written, UnreadableTensor where a tensor cannot be read.
+    UnreadableFile where it cannot be written, UnreadableTensor where a tensor cannot be read,
+    UsageError where a file is there now and `force` is not given.
     """
     import torch  # noqa: PLC0415
 
@@ -60,7 +56,7 @@ def save(path: str, checkpoint: Checkpoint, replayed: Replayed, *, scheduler: bo
     if copy.left_out:
         notes.append(f"left out, being objects of classes: {', '.join(sorted(copy.left_out))[:160]}")
     whole = roots[0] if len(roots) == 1 else dict(zip(_roles(checkpoint), roots, strict=True))
-    _write(Path(path), lambda file: torch.save(whole, file))
+    writing.write(path, lambda file: torch.save(whole, file), force=force)
     return tuple(notes)
 
 
@@ -148,23 +144,3 @@ def _advance(found: Mapping[str, Any], copy: TreeCopy, route: str, steps: int) -
         home[key] += steps
         return True
     return False
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except (OSError, RuntimeError) as problem:
-        raise UnreadableFile(line(path, f"not written: {getattr(problem, 'strerror', None) or problem}")) from problem
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
