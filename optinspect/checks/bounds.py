@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from optinspect.checkpoint import Checkpoint, ParamGroup
 from optinspect.optimizers import named
 from optinspect.subjects import Subject
+from optinspect.tensors import TensorRef
 
 STANDARD = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "FusedAdam"})
 """Optimizers whose two averages are the textbook's."""
@@ -23,7 +24,9 @@ TOLERANCE: Mapping[str, float] = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 
 """By the coarser dtype of m and v. Excess measured on healthy runs: float32 1.7e-7 (1,000 steps), bfloat16 none after a
 cast, whose rounding alone allows 2.4e-2."""
 SUBNORMAL: Mapping[str, float] = {"float64": 4.9e-324, "float32": 1.4e-45, "bfloat16": 9.2e-41, "float16": 6.0e-8}
-ULP: Mapping[str, float] = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+DIGITS: Mapping[str, int] = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+"""Binary digits of a fraction."""
+ULP: Mapping[str, float] = {name: 2.0**-digits for name, digits in DIGITS.items()}
 """Of numbers a little below 1."""
 
 
@@ -72,10 +75,10 @@ def _of_centred(checkpoint: Checkpoint, subject: Subject) -> Standard | None:
     mean, square, key = known.centred
     m, v, decay = subject.tensors.get(mean), subject.tensors.get(square), subject.group.number_of(key)
     asked = any(each.slot == mean and each.on(settings) for each in known.asked)
-    if not asked or m is None or v is None or m.shape != v.shape or decay is None or not 0 <= decay < 1:
+    if not asked or m is None or v is None or decay is None or not 0 <= decay < 1:
         return None
-    coarse = max((m.dtype.name, v.dtype.name), key=lambda name: TOLERANCE.get(name, 9.0))
-    if coarse not in TOLERANCE or v.dtype.name not in SUBNORMAL:
+    coarse = _coarser(m, v)
+    if coarse is None:
         return None
     # Equal gradients make both sides equal, and each of the 1/(1 − decay) steps in the mean rounds. Excess measured on
     # 3,000 equal gradients, decay 0.9 to 0.9999: float32 7.1e-7, bfloat16 0.063, float16 none above 0.94·floor/2.
@@ -91,12 +94,19 @@ def _of_adam(checkpoint: Checkpoint, subject: Subject) -> Standard | None:
         return None
     if not isinstance(betas, list | tuple) or not all(isinstance(b, float | int) and 0 <= b < 1 for b in betas):
         return None
-    coarse = max((m.dtype.name, v.dtype.name), key=lambda name: TOLERANCE.get(name, 9.0))
-    if len(betas) != 2 or coarse not in TOLERANCE or v.dtype.name not in SUBNORMAL or m.shape != v.shape:
+    coarse = _coarser(m, v)
+    if len(betas) != 2 or coarse is None:
         return None
     first = _first_betas(checkpoint, subject.group, betas[0])
     floor = SUBNORMAL[v.dtype.name] / (1 - betas[1])
     return Standard(bound(first[1], betas[1], t, first[0]), floor, TOLERANCE[coarse]) if first is not None else None
+
+
+def _coarser(m: TensorRef, v: TensorRef) -> str | None:
+    """The coarser dtype of the two; None where they are not of one shape or in a dtype without a bound."""
+    coarse = max((m.dtype.name, v.dtype.name), key=lambda name: TOLERANCE.get(name, 9.0))
+    known = coarse in TOLERANCE and v.dtype.name in SUBNORMAL and m.shape == v.shape
+    return coarse if known else None
 
 
 def bound(beta1: float, beta2: float, t: float, lowest: float | None = None) -> float:

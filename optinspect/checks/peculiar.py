@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from optinspect.bundles import Bundle, Extra, Slot
-from optinspect.checks.bounds import Standard
+from optinspect.checks.bounds import ULP, Standard
 from optinspect.decoding import Array
 
-HALF_ULP: Mapping[str, float] = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
+HALF_ULP: Mapping[str, float] = {name: ULP[name] / 2 for name in ("bfloat16", "float16")}
 """Of 1.0: an update below this part of a weight leaves it where it is, by and large."""
 PEEK = 256
 MOST = 1 << 14
@@ -59,10 +59,9 @@ def look(known: Mapping[object, Standard]) -> Extra:
     def extra(bundle: Bundle, blocks: Mapping[Slot, Array]) -> Peculiar:
         standard = known.get(bundle.key)
         v, top = blocks.get("exp_avg_sq"), blocks.get("max_exp_avg_sq")
-        pair = (blocks.get(standard.mean), blocks.get(standard.square)) if standard is not None else (None, None)
-        impossible, ratio = (0, 0.0)
-        if standard is not None and pair[0] is not None and pair[1] is not None:
-            impossible, ratio = _impossible(pair[0], pair[1], standard)
+        impossible, ratio = 0, 0.0
+        if standard is not None and standard.mean in blocks and standard.square in blocks:
+            impossible, ratio = _impossible(blocks[standard.mean], blocks[standard.square], standard)
         shrunk = 0 if v is None or top is None or v.dtype.kind != "f" else int(np.count_nonzero(top < v))
         fine, rough = dict[Slot, int](), dict[Slot, int]()
         for slot, count in _rough(bundle, blocks):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from optinspect.checkpoint import ModelEntry
 from optinspect.checks.base import MANY, Complaint, Context, Rule, Spot, rule
+from optinspect.checks.bounds import DIGITS
 from optinspect.checks.values import BYTES, Found
 from optinspect.layouts.base import join
 from optinspect.plain import plain
@@ -16,8 +17,6 @@ from optinspect.subjects import Subject
 from optinspect.tensors import CompositeRef, TensorRef, is_tensor
 
 TORCHS = "torch.optim"
-DIGITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-"""Binary digits of a fraction."""
 WHOLE = ("int", "bool")
 """Kinds of dtype without a fraction."""
 

@@ -154,7 +154,8 @@ def _opened(
         checkpoint = DICTIONARY.find(tree, wanted)
         files = tuple(part.name for part in session.parts)
         given = Input(role, folder.path, tree.container, layout.name, tree.size, tree.byteorder, files)
-        models = tuple(_told(model, found, _stepped(checkpoint)) for model in checkpoint.models)
+        stepped = _stepped(checkpoint)
+        models = tuple(_told(model, found, stepped) for model in checkpoint.models)
         stack.pop_all()  # the checkpoint's tree holds them from here on
     return marked(replace(checkpoint, inputs=(given,), trees=(tree,), models=models))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from optinspect.live.case import Case
 from optinspect.live.members import Members
-from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed
+from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed, so_with
 from optinspect.live.rule import LiveRule, Told, live_rule
 from optinspect.live.ties import ties
 from optinspect.report import Severity
@@ -30,9 +30,9 @@ def tied(told: Told, case: Case) -> Iterator[Misfit]:
         by_message.setdefault(message, []).append(names)
     for message, every in by_message.items():
         for alike in [every] if len(every) > SHOWN else [[each] for each in every]:
-            also = f"; so it is with {len(alike):,} (also {listed([names[0] for names in alike[1:]])})"
+            also = so_with([names[0] for names in alike])
             misfit = told(
-                f"{listed(alike[0])}: {message}{also if alike[1:] else ''}",
+                f"{listed(alike[0])}: {message}{also}",
                 Reaction("silent"),
                 *(("tied", names[0]) for names in alike),
                 route=route,

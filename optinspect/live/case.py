@@ -15,7 +15,7 @@ from optinspect.checkpoint import Checkpoint, ModelState, OptimizerState, Parame
 from optinspect.layouts.base import join
 from optinspect.live.counterpart import likeliest
 from optinspect.live.members import Member, Members, inner
-from optinspect.live.misfit import SHOWN, listed
+from optinspect.live.misfit import SHOWN, so_with
 from optinspect.naming.base import NamedParameter, Naming
 from optinspect.naming.recorded import plain, written_names
 from optinspect.optimizers import OPTIMIZERS, Optimizer
@@ -186,9 +186,9 @@ def together(found: Sequence[tuple[Pair, str]]) -> Iterator[tuple[Sequence[Pair]
     if len(found) <= SHOWN:
         yield from (([pair], f"`{pair.member.label}`: {message}") for pair, message in found)
         return
-    (first, message), rest = found[0], found[1:]
-    also = listed([pair.member.label for pair, _ in rest])
-    yield [pair for pair, _ in found], f"`{first.member.label}`: {message}; so it is with {len(found):,} (also {also})"
+    first, message = found[0]
+    also = so_with([pair.member.label for pair, _ in found])
+    yield [pair for pair, _ in found], f"`{first.member.label}`: {message}{also}"
 
 
 def displaced(case: Case) -> list[Pair]:

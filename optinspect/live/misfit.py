@@ -87,6 +87,11 @@ class Misfit:
         )
 
 
+def so_with(names: Sequence[str]) -> str:
+    """What is said of the first name, of the others too; "" where there are none."""
+    return f"; so it is with {len(names):,} (also {listed(names[1:])})" if names[1:] else ""
+
+
 def listed(names: Sequence[str]) -> str:
     """ "`a`, `b` and `c`", of more "`a`, `b` and 4 more"; a long name keeps its ends."""
     short = [name if len(name) <= 60 else f"{name[:28]}…{name[-28:]}" for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from optinspect.checkpoint import ModelEntry
 from optinspect.layouts.base import last
 from optinspect.layouts.names import without_prefix
 from optinspect.live.case import Case
-from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed
+from optinspect.live.misfit import SHOWN, Misfit, Reaction, joined, listed, so_with
 from optinspect.live.rule import LiveRule, Told, live_rule
 from optinspect.naming.recorded import plain
 from optinspect.report import Severity
@@ -130,7 +130,7 @@ def shapes(told: Told, case: Case) -> Iterator[Misfit]:
     for alike in [found] if len(found) > SHOWN else [[each] for each in found]:
         name, entry, live = alike[0]
         misfit = told(
-            f"`{name}` has shape {list(entry.shape)} in the file, {live} in the model{_also([e[0] for e in alike])}",
+            f"`{name}` has shape {list(entry.shape)} in the file, {live} in the model{so_with([e[0] for e in alike])}",
             raised if case.whole else Reaction("none"),
             *(("model", each[0]) for each in alike),
             route=_route(case, entry),
@@ -144,11 +144,6 @@ def shapes(told: Told, case: Case) -> Iterator[Misfit]:
 
 def _route(case: Case, entry: ModelEntry) -> str:
     return f"{case.model.route if case.model else ''}.{entry.key}".lstrip(".")
-
-
-def _also(names: Sequence[str]) -> str:
-    """What is said of the first name, of the others."""
-    return f"; so it is with {len(names):,} (also {listed(names[1:])})" if names[1:] else ""
 
 
 @live_rule("OI916", Severity.WARNING, title="weights of another dtype than the model's")
@@ -171,7 +166,7 @@ def dtypes(told: Told, case: Case) -> Iterator[Misfit]:
     if found:
         name, file, live = found[0]
         yield told(
-            f"`{name}` is {file} in the file, {live} in the model{_also([each[0] for each in found])}",
+            f"`{name}` is {file} in the file, {live} in the model{so_with([each[0] for each in found])}",
             Reaction("silent", "it casts"),
             *(("model", each[0]) for each in found),
             route=case.model.route if case.model else None,
